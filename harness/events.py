@@ -1,0 +1,162 @@
+"""The events of a run: the source of truth from which every report can be made again.
+
+A decision (scheduling/dispatch.py) or an observation (attempt.py, services.py) makes an event; run.py stamps it and
+hands it to every reporter in order; `events.jsonl` holds them all, one JSON object a line. Events are plain nouns: they
+import nothing but model.py, and nothing here knows who emits or reads them.
+"""
+
+from typing import Any
+
+import msgspec
+
+from harness.model import GroupResult, Outcome, Phase, TestResult
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=lambda name: name):
+    """Base of all events. In JSON the field `event` holds the class name."""
+
+
+class RunStarted(Event, frozen=True):
+    run_id: str  # YYYYMMDD_HHMMSS, with -2, -3 … for more in one second
+    version: str
+    project: str
+    environment: str
+    jobs: int
+    parallel: bool
+    fail_fast: int  # stop after so many failures; 0: never
+    log_dir: str  # absolute
+    phases: tuple[Phase, ...]  # what is to run: the plan after selection
+    deselected: int = 0  # groups of the plan that the selection left out
+    off: dict[str, str] = {}  # phase -> why its groups will be skipped (its `when` is not true)
+    resources: dict[str, int] = {}  # counted resources of the plan -> capacity
+
+
+class ServiceStarted(Event, frozen=True):
+    service: str
+    pid: int
+    port: int
+    log: str
+
+
+class ServiceReady(Event, frozen=True):
+    service: str
+    seconds: float
+
+
+class ServiceFailed(Event, frozen=True):
+    """It did not start, was not ready in time, or died while it was needed."""
+
+    service: str
+    reason: str
+    log: str
+
+
+class ServiceStopped(Event, frozen=True):
+    service: str
+
+
+class PhaseStarted(Event, frozen=True):
+    phase: str
+
+
+class PhaseFinished(Event, frozen=True):
+    phase: str
+
+
+class AttemptStarted(Event, frozen=True):
+    group: str
+    attempt: int
+    slot: int
+    log: str
+
+
+class AttemptSpawned(Event, frozen=True):
+    group: str
+    attempt: int
+    pid: int
+    argv: tuple[str, ...]
+
+
+class TestStarted(Event, frozen=True):
+    group: str
+    attempt: int
+    test: str
+
+
+class TestFinished(Event, frozen=True):
+    group: str
+    attempt: int
+    result: TestResult
+
+
+class AttemptFinished(Event, frozen=True):
+    outcome: Outcome
+
+
+class GroupFinished(Event, frozen=True):
+    """Comes exactly once for every group of the run, also for those that never started."""
+
+    result: GroupResult
+
+
+class SignalReceived(Event, frozen=True):
+    signal: str  # SIGINT, …
+    response: str  # what the harness does about it, for people
+
+
+class Warned(Event, frozen=True):
+    message: str
+
+
+class RunFinished(Event, frozen=True):
+    exit_code: int
+    duration: float  # from RunStarted, services included
+    stopped_by: str = ""  # a signal's name, "fail-fast", "global timeout", or empty
+
+
+AnyEvent = (
+    RunStarted
+    | ServiceStarted
+    | ServiceReady
+    | ServiceFailed
+    | ServiceStopped
+    | PhaseStarted
+    | PhaseFinished
+    | AttemptStarted
+    | AttemptSpawned
+    | TestStarted
+    | TestFinished
+    | AttemptFinished
+    | GroupFinished
+    | SignalReceived
+    | Warned
+    | RunFinished
+)
+
+
+class Stamped(msgspec.Struct, frozen=True):
+    """An event with its place in the run's order and its times."""
+
+    seq: int  # from 1
+    time: float  # wall time
+    elapsed: float  # monotonic seconds since the run began
+    data: AnyEvent
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Stamped)
+
+
+def encode(stamped: Stamped) -> bytes:
+    """One line of events.jsonl, without its newline."""
+    return _encoder.encode(stamped)
+
+
+def decode(line: bytes | str) -> Stamped:
+    """Raises msgspec.ValidationError or msgspec.DecodeError for anything that `encode` did not make."""
+    return _decoder.decode(line)
+
+
+def to_builtins(event: Any) -> Any:
+    """A noun or an event as plain dicts, lists and strings."""
+    return msgspec.to_builtins(event)
