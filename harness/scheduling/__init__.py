@@ -1,0 +1,1 @@
+"""The head of the house: which groups may start (schedule.py) and what follows from an input (dispatch.py)."""

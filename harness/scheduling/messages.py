@@ -1,0 +1,93 @@
+"""What the dispatcher is told, and what it answers: inputs and actions, all of them plain data.
+
+run.py makes inputs out of what happens and performs the actions on real processes; a simulator does both on a virtual
+clock.
+"""
+
+from dataclasses import dataclass
+
+from harness.events import AnyEvent
+from harness.model import Group, Outcome
+
+# --- inputs
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The services are up."""
+
+
+@dataclass(frozen=True)
+class AttemptEnded:
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class SignalCame:
+    number: int
+
+
+@dataclass(frozen=True)
+class ServiceDown:
+    service: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StartupFailed:
+    """The services did not come up: nothing can run."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class TimeUp:
+    """The run's own timeout is over."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class JournalLost:
+    """A durable record of the run can no longer be written (a full disk): go no further."""
+
+    reason: str
+
+
+Input = Begin | AttemptEnded | SignalCame | ServiceDown | StartupFailed | TimeUp | JournalLost
+
+# --- actions
+
+
+@dataclass(frozen=True)
+class Start:
+    group: Group
+    attempt: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """End the attempt by the ladder: SIGTERM, grace, SIGKILL."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End the attempt now."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True)
+class Emit:
+    event: AnyEvent
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Nothing is running and nothing will start any more."""
+
+
+Action = Start | Cancel | Kill | Emit | Stop

@@ -1,0 +1,57 @@
+"""What groups compete for, all of it as counts: job slots, counted resources, locks and parallel groups.
+
+A lock is a count of EVERYONE: a sharer takes one, an exclusive holder takes all. A parallel group is a lock that is
+always exclusive. With everything a count, one rule decides: a demand fits when no resource would go below zero.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from harness.model import Group, LockMode
+
+Demand = tuple[tuple[str, int], ...]
+"""What one group takes, sorted by resource: `(("lock:settings", 1), ("slots", 2))`."""
+
+SLOTS = "slots"
+SEQUENTIAL = "sequential"
+EVERYONE = 1_000_000  # more sharers than there can be slots
+
+
+def demand_of(group: Group, *, jobs: int, sequential: bool) -> Demand:
+    """Everything that `group` needs at once. A group wider than the run's `jobs` takes them all and so runs alone."""
+    demand = {SLOTS: min(max(group.slots, group.workers), jobs)}
+    for name in group.parallel_group:
+        demand[f"parallel_group:{name}"] = EVERYONE
+    for name, need in group.needs.items():
+        if need is LockMode.SHARED:
+            demand[f"lock:{name}"] = 1
+        elif need is LockMode.EXCLUSIVE:
+            demand[f"lock:{name}"] = EVERYONE
+        else:
+            demand[f"count:{name}"] = need
+    if sequential:
+        demand[SEQUENTIAL] = 1
+    return tuple(sorted(demand.items()))
+
+
+class Pool:
+    """How much of each resource is free."""
+
+    def __init__(self, jobs: int, counts: Mapping[str, int]) -> None:
+        self._free = {SLOTS: jobs, SEQUENTIAL: 1} | {f"count:{name}": n for name, n in counts.items()}
+
+    def lacking(self, demand: Demand) -> str | None:
+        """The first resource that `demand` cannot have now, or None when it fits."""
+        for resource, amount in demand:
+            if amount > self._free.setdefault(resource, EVERYONE):
+                return resource
+        return None
+
+    def take(self, demand: Demand) -> None:
+        for resource, amount in demand:
+            self._free[resource] -= amount
+
+    def give(self, demand: Demand) -> Iterable[str]:
+        """Returns the resources of which there is more now."""
+        for resource, amount in demand:
+            self._free[resource] += amount
+        return (resource for resource, _ in demand)

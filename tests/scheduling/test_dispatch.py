@@ -1,0 +1,326 @@
+"""The rules of a run, each by a literal history of inputs."""
+
+import signal
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from harness.events import GroupFinished, PhaseFinished, PhaseStarted, SignalReceived
+from harness.model import Group, Outcome, Phase, Status
+from harness.scheduling.dispatch import Dispatcher
+from harness.scheduling.messages import (
+    Action,
+    AttemptEnded,
+    Begin,
+    Cancel,
+    Emit,
+    Input,
+    JournalLost,
+    Kill,
+    ServiceDown,
+    SignalCame,
+    Start,
+    StartupFailed,
+    Stop,
+    TimeUp,
+)
+
+Make = Callable[..., Group]
+MakePhase = Callable[..., Phase]
+MakeOutcome = Callable[..., Outcome]
+
+
+def brief(action: Action) -> str:
+    """An action as a few words, so that a history reads like a story."""
+    match action:
+        case Start(group, attempt, slot):
+            return f"start {group.name}#{attempt} on {slot}"
+        case Cancel(attempt_id):
+            return f"cancel {attempt_id}"
+        case Kill(attempt_id):
+            return f"kill {attempt_id}"
+        case Emit(PhaseStarted(phase=phase)):
+            return f"phase {phase}"
+        case Emit(PhaseFinished(phase=phase)):
+            return f"end of {phase}"
+        case Emit(GroupFinished(result=result)):
+            return f"{result.group} {result.status}" + (f": {result.reason}" if result.reason else "")
+        case Emit(SignalReceived(signal=name)):
+            return name
+        case Stop():
+            return "stop"
+        case _:
+            return repr(action)
+
+
+class Run:
+    """A dispatcher that answers in brief."""
+
+    def __init__(self, *phases: Phase, **options: object) -> None:
+        settings = {"jobs": 2, "resources": {}} | options
+        self.dispatcher = Dispatcher(phases, **settings)  # type: ignore[arg-type]
+
+    def give(self, given: Input) -> list[str]:
+        return [brief(action) for action in self.dispatcher.handle(given)]
+
+    def statuses(self) -> dict[str, str]:
+        return {name: result.status.value for name, result in self.dispatcher.results.items()}
+
+
+@pytest.fixture
+def ends(outcome: MakeOutcome) -> Callable[..., AttemptEnded]:
+    return lambda *args, **kwargs: AttemptEnded(outcome(*args, **kwargs))
+
+
+Ends = Callable[..., AttemptEnded]
+
+
+def test_a_run_that_passes(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("core", "a"), phase("rest", "b", "c"))
+    assert run.give(Begin()) == ["phase core", "start a#1 on 0"]
+    assert run.give(ends("a")) == ["a passed", "end of core", "phase rest", "start b#1 on 0", "start c#1 on 1"]
+    assert run.give(ends("c")) == ["c passed"]
+    assert run.give(ends("b")) == ["b passed", "end of rest", "stop"]
+    assert run.dispatcher.exit_code == 0
+
+
+def test_a_failure_skips_what_depends_on_it_and_nothing_else(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", "a", group("b", after=("a",)), group("c", after=("b",)), group("d", any_of=("a",))))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED, reason="exit code 1")) == [
+        "a failed: exit code 1",
+        "b skipped: depends on a, which failed",
+        "c skipped: depends on b, which was skipped",
+        "start d#1 on 0",
+    ]
+    assert run.give(ends("d"))[-1] == "stop"
+    assert run.dispatcher.exit_code == 1
+
+
+def test_a_failure_in_a_sequential_phase_ends_the_run(phase: MakePhase, group: Make, ends: Ends) -> None:
+    core = phase("core", "a", group("b", after=("a",)), sequential=True)
+    run = Run(core, phase("rest", "c"), phase("stress", "d"), off={"stress": "phase stress is off"})
+    run.give(Begin())
+    why = "skipped: a failed in the sequential phase core"
+    assert run.give(ends("a", Status.FAILED)) == [
+        "a failed",
+        "b skipped: depends on a, which failed",
+        f"c {why}",
+        f"d {why}",
+        "end of core",
+        "stop",
+    ]
+    assert run.dispatcher.exit_code == 1
+
+
+def test_a_failure_in_another_phase_does_not(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("one", "a"), phase("two", "b"))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED))[-2:] == ["phase two", "start b#1 on 0"]
+
+
+def test_a_phase_that_is_off_is_skipped_with_its_reason(phase: MakePhase, group: Make, ends: Ends) -> None:
+    stress = phase("stress", "b")
+    run = Run(phase("one", "a"), stress, phase("two", group("c", after=("b",))), off={"stress": "RUN_STRESS_TESTS"})
+    run.give(Begin())
+    assert run.give(ends("a")) == [
+        "a passed",
+        "end of one",
+        "b skipped: RUN_STRESS_TESTS",
+        "c skipped: depends on b, which was skipped",
+        "stop",
+    ]
+    assert run.dispatcher.exit_code == 0
+
+
+def test_nothing_but_phases_that_are_off_is_nothing_to_run(phase: MakePhase) -> None:
+    run = Run(phase("one", "a"), phase("two", "b"), off={"one": "off", "two": "off"})
+    assert run.give(Begin()) == ["a skipped: off", "b skipped: off", "stop"]
+    assert run.dispatcher.exit_code == 4
+
+
+def test_a_retry_keeps_its_slot_and_a_late_pass_is_flaky(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", "x", group("a", retries=2), "y"))
+    assert run.give(Begin()) == ["phase p", "start x#1 on 0", "start a#1 on 1"]
+    assert run.give(ends("a", Status.FAILED)) == ["start a#2 on 1"]
+    assert run.give(ends("a", Status.TIMED_OUT, attempt=2, reason="no end after 5m")) == ["start a#3 on 1"]
+    assert run.give(ends("a", attempt=3)) == [
+        "a flaky: passed on attempt 3; attempt 2: no end after 5m",
+        "start y#1 on 1",
+    ]
+    assert run.dispatcher.results["a"].attempts == 3
+    assert run.dispatcher.results["a"].duration == 3.0
+
+
+def test_retries_end(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1)))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ends("a", Status.FAILED, attempt=2)) == ["a failed", "end of p", "stop"]
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.NO_TESTS])
+def test_what_a_retry_cannot_mend_is_not_retried(phase: MakePhase, group: Make, ends: Ends, status: Status) -> None:
+    run = Run(phase("p", group("a", retries=1)))
+    run.give(Begin())
+    assert run.give(ends("a", status))[-1] == "stop"
+
+
+def test_a_duplicate_outcome_changes_nothing(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1), "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ends("a", Status.FAILED)) == []
+    run.give(ends("a", attempt=2))
+    assert run.give(ends("a", Status.FAILED, attempt=2)) == []
+    assert run.statuses() == {"a": "flaky"}
+
+
+def test_fail_fast_stops_what_runs_and_starts_nothing(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b", "c"), phase("q", "d"), max_failures=1)
+    run.give(Begin())
+    why = "stopped after a failed"
+    assert run.give(ends("a", Status.FAILED)) == ["a failed", "cancel b#1", f"c not_run: {why}", f"d not_run: {why}"]
+    assert run.give(ends("b", Status.INTERRUPTED)) == [f"b interrupted: {why}", "end of p", "stop"]
+    assert run.dispatcher.exit_code == 1
+    assert run.dispatcher.stopped_by == "fail-fast"
+
+
+def test_max_failures_counts(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b", "c", "d"), jobs=1, max_failures=2)
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED)) == ["a failed", "start b#1 on 0"]
+    assert run.give(ends("b", Status.NO_TESTS))[0:2] == ["b no_tests", "c not_run: stopped after b had no tests"]
+
+
+def test_what_passed_before_the_cancel_reached_it_has_passed(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"), max_failures=1)
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ends("b"))[0] == "b passed"
+
+
+def test_the_global_timeout(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"), jobs=1)
+    run.give(Begin())
+    assert run.give(TimeUp("out of time")) == ["cancel a#1", "b not_run: out of time"]
+    assert run.give(ends("a", Status.INTERRUPTED)) == ["a timed_out: out of time", "end of p", "stop"]
+    assert run.dispatcher.exit_code == 1
+
+
+def test_a_service_that_dies_makes_errors_of_its_victims_only(phase: MakePhase, group: Make, ends: Ends) -> None:
+    uses = {"services": ("db",)}
+    run = Run(phase("p", group("a", **uses), "b", group("c", **uses), "d"))
+    run.give(Begin())
+    assert run.give(ServiceDown("db", "ended with exit code 1")) == [
+        "cancel a#1",
+        "c error: service db ended with exit code 1",
+    ]
+    assert run.give(ends("a", Status.FAILED, reason="exit code 1")) == [
+        "a error: service db ended with exit code 1",
+        "start d#1 on 0",
+    ]
+    run.give(ends("b"))
+    run.give(ends("d"))
+    assert run.dispatcher.exit_code == 3
+
+
+def test_services_that_do_not_start(phase: MakePhase) -> None:
+    run = Run(phase("p", "a", "b"))
+    assert run.give(StartupFailed("db is not ready")) == [
+        "a error: db is not ready",
+        "b error: db is not ready",
+        "stop",
+    ]
+    assert run.dispatcher.exit_code == 3
+
+
+def test_a_full_disk_stops_the_run(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"), jobs=1)
+    run.give(Begin())
+    assert run.give(JournalLost("disk full")) == ["cancel a#1", "b not_run: disk full"]
+    run.give(ends("a", Status.INTERRUPTED))
+    assert run.dispatcher.exit_code == 3
+
+
+def test_failed_tests_outrank_broken_infrastructure(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.ERROR))
+    run.give(ends("b", Status.FAILED))
+    assert run.dispatcher.exit_code == 1
+
+
+def test_no_tests_anywhere_is_nothing_to_run_and_somewhere_a_failure(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.NO_TESTS))
+    run.give(ends("b"))
+    assert run.dispatcher.exit_code == 1
+    alone = Run(phase("p", "a"))
+    alone.give(Begin())
+    alone.give(ends("a", Status.NO_TESTS))
+    assert alone.dispatcher.exit_code == 4
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_signal_cancels_what_runs(phase: MakePhase, ends: Ends, first: signal.Signals) -> None:
+    run = Run(phase("p", "a", "b", "c"))
+    run.give(Begin())
+    why = f"stopped by {first.name}"
+    assert run.give(SignalCame(first)) == [first.name, "cancel a#1", "cancel b#1", f"c not_run: {why}"]
+    assert run.give(ends("a", Status.INTERRUPTED)) == [f"a interrupted: {why}"]
+    assert run.give(ends("b", Status.FAILED)) == ["b failed", "end of p", "stop"]
+    assert run.dispatcher.exit_code == 128 + first
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(SIGNALS, SIGNALS)))
+def test_a_second_signal_kills_and_the_first_names_the_end(
+    phase: MakePhase, ends: Ends, first: signal.Signals, second: signal.Signals
+) -> None:
+    run = Run(phase("p", "a"))
+    run.give(Begin())
+    run.give(SignalCame(first))
+    assert run.give(SignalCame(second)) == [second.name, "kill a#1"]
+    assert run.give(SignalCame(second)) == [second.name, "kill a#1"]
+    assert run.give(ends("a", Status.INTERRUPTED))[-1] == "stop"
+    assert run.give(SignalCame(first)) == [first.name]  # during the clean-up: noted, and it goes on
+    assert run.dispatcher.exit_code == 128 + first
+
+
+def test_a_signal_before_the_services_are_up(phase: MakePhase) -> None:
+    run = Run(phase("p", "a"))
+    assert run.give(SignalCame(signal.SIGINT)) == ["SIGINT", "a not_run: stopped by SIGINT", "stop"]
+    assert run.give(StartupFailed("stopped while starting")) == []
+    assert run.give(Begin()) == []
+    assert run.dispatcher.exit_code == 130
+
+
+def test_a_signal_after_fail_fast_still_names_the_end(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"), max_failures=1)
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(SignalCame(signal.SIGTERM)) == ["SIGTERM", "cancel b#1"]
+    run.give(ends("b", Status.INTERRUPTED))
+    assert run.dispatcher.exit_code == 143
+
+
+def test_an_interrupted_group_is_not_retried(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=3)))
+    run.give(Begin())
+    run.give(SignalCame(signal.SIGINT))
+    assert run.give(ends("a", Status.FAILED))[-1] == "stop"
+
+
+def test_what_stopped_the_run_first_is_what_is_told(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", services=("db",)), "b"), max_failures=1)
+    run.give(Begin())
+    run.give(ServiceDown("db", "died"))
+    run.give(SignalCame(signal.SIGINT))
+    assert run.give(ends("b", Status.FAILED)) == ["b failed"]
+    assert run.give(ends("a", Status.INTERRUPTED))[0] == "a error: service db died"
+    assert run.dispatcher.stopped_by == "SIGINT"

@@ -1,0 +1,233 @@
+"""Random plans on a virtual clock: what must hold at every moment of every run, judged from scratch.
+
+The judge keeps its own books from the actions alone (what runs, what has ended) and works out from the plan, by the
+plainest rules, what may run beside what. It shares no code with the scheduler.
+"""
+
+import heapq
+import signal
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.events import GroupFinished
+from harness.model import After, Dependency, Group, LockMode, Outcome, Phase, Status
+from harness.scheduling.dispatch import Dispatcher
+from harness.scheduling.messages import (
+    Action,
+    AttemptEnded,
+    Begin,
+    Cancel,
+    Emit,
+    Input,
+    Kill,
+    ServiceDown,
+    SignalCame,
+    Start,
+    Stop,
+    TimeUp,
+)
+
+RESOURCES = {"api": 3, "mail": 2}
+ENDINGS = [Status.PASSED] * 6 + [Status.FAILED, Status.TIMED_OUT, Status.KILLED, Status.ERROR, Status.NO_TESTS]
+
+
+@st.composite
+def groups(draw: st.DrawFn, place: int, phase: str, earlier: list[str]) -> Group:
+    depends_on = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
+    return Group(
+        name=f"g{place}",
+        phase=phase,
+        command="true",
+        depends_on=tuple(Dependency(group=name, after=draw(st.sampled_from(After))) for name in depends_on),
+        parallel_group=tuple(draw(st.lists(st.sampled_from(["ledger", "docker"]), unique=True, max_size=2))),
+        needs={name: draw(st.integers(1, count)) for name, count in RESOURCES.items() if draw(st.booleans())}
+        | {name: draw(st.sampled_from(LockMode)) for name in ("settings",) if draw(st.booleans())},
+        slots=draw(st.sampled_from([1, 1, 1, 2, 5])),
+        retries=draw(st.sampled_from([0, 0, 1, 2])),
+        services=tuple(draw(st.lists(st.sampled_from(["db", "web"]), unique=True))),
+    )
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Phase]:
+    phases, names = [], list[str]()
+    for number in range(draw(st.integers(1, 3))):
+        made = []
+        for _ in range(draw(st.integers(1, 8))):
+            made.append(draw(groups(len(names), f"p{number}", list(names))))
+            names.append(made[-1].name)
+        phases.append(Phase(name=f"p{number}", sequential=draw(st.booleans()), groups=tuple(made)))
+    return phases
+
+
+class Judge:
+    """Keeps the books of one run, performs its actions on a virtual clock, and objects at once."""
+
+    def __init__(self, phases: list[Phase], jobs: int, data: st.DataObject, **options: object) -> None:
+        self.phases = {phase.name: phase for phase in phases}
+        self.groups = {group.name: group for phase in phases for group in phase.groups}
+        self.jobs = jobs
+        self.data = data
+        self.clock = 0.0
+        self.queue: list[tuple[float, int, Outcome]] = []
+        self.running: dict[str, Start] = {}
+        self.cancelled: set[str] = set()
+        self.ended: dict[str, Status] = {}
+        self.stopped = False
+        self.attempts = 0
+        self.quiet = True  # nothing but outcomes has happened: the run should be making full use of its slots
+        self.dispatcher = Dispatcher(phases, jobs=jobs, resources=RESOURCES, **options)  # type: ignore[arg-type]
+
+    def give(self, given: Input) -> None:
+        for action in self.dispatcher.handle(given):
+            self.perform(action)
+        if not self.stopped:
+            assert self.running, "a run that is not over has something running"
+            self.check_moment()
+
+    def perform(self, action: Action) -> None:
+        assert not self.stopped, f"{action} after the stop"
+        match action:
+            case Start(group, attempt, _):
+                if attempt > 1:
+                    assert self.running[group.name].slot == action.slot, "a retry keeps its slot"
+                else:
+                    assert group.name not in self.running
+                    assert group.name not in self.ended
+                    self.check_dependencies(group)
+                self.running[group.name] = action
+                self.push(group.name, attempt, self.data.draw(st.sampled_from(ENDINGS)))
+            case Cancel(attempt_id) | Kill(attempt_id):
+                name, attempt = attempt_id.split("#")
+                assert self.running[name].attempt == int(attempt)
+                self.cancelled.add(attempt_id)
+            case Emit(GroupFinished(result=result)):
+                assert result.group not in self.ended, "a group ends once"
+                self.ended[result.group] = result.status
+                self.running.pop(result.group, None)
+            case Stop():
+                assert not self.running
+                assert self.ended.keys() == self.groups.keys(), "every group is accounted for"
+                self.stopped = True
+
+    def push(self, name: str, attempt: int, status: Status) -> None:
+        duration = self.data.draw(st.sampled_from([1.0, 2.0, 5.0]))
+        outcome = Outcome(group=name, attempt=attempt, status=status, started_at=self.clock, duration=duration)
+        self.attempts += 1
+        heapq.heappush(self.queue, (self.clock + duration, self.attempts, outcome))
+
+    def next_outcome(self) -> Outcome:
+        self.clock, _, outcome = heapq.heappop(self.queue)
+        if outcome.attempt_id in self.cancelled and self.data.draw(st.booleans()):
+            return Outcome(
+                group=outcome.group, attempt=outcome.attempt, status=Status.INTERRUPTED, started_at=0, duration=1
+            )
+        return outcome
+
+    # --- the rules, from scratch
+
+    def check_dependencies(self, group: Group) -> None:
+        for dependency in group.depends_on:
+            assert dependency.group in self.ended
+            if dependency.after is After.SUCCESS:
+                assert self.ended[dependency.group].succeeded
+        current = list(self.phases).index(group.phase)
+        for name, other in self.groups.items():
+            if list(self.phases).index(other.phase) < current:
+                assert name in self.ended, "a phase begins when the one before it has ended"
+
+    def breaches(self, names: list[str]) -> list[str]:
+        """The rules that these groups break by running at the same time."""
+        groups = [self.groups[name] for name in names]
+        found = []
+        if sum(min(group.slots, self.jobs) for group in groups) > self.jobs:
+            found.append("jobs")
+        exclusive = Counter(name for group in groups for name in group.parallel_group)
+        found += [name for name, holders in exclusive.items() if holders > 1]
+        for name, count in RESOURCES.items():
+            if sum(int(group.needs.get(name, 0)) for group in groups) > count:
+                found.append(name)
+        holders = [group.needs["settings"] for group in groups if "settings" in group.needs]
+        if LockMode.EXCLUSIVE in holders and len(holders) > 1:
+            found.append("settings")
+        if len(groups) > 1 and any(self.phases[group.phase].sequential for group in groups):
+            found.append("sequential")
+        return found
+
+    def check_moment(self) -> None:
+        names = list(self.running)
+        assert not self.breaches(names)
+        slots = [start.slot for start in self.running.values()]
+        assert len(set(slots)) == len(slots)
+        assert all(0 <= slot < self.jobs for slot in slots)
+        if self.quiet:
+            phase = self.phases[self.groups[names[0]].phase]
+            for group in phase.groups:
+                if group.name in self.ended or group.name in self.running:
+                    continue
+                waits = [d for d in group.depends_on if d.group not in self.ended]
+                assert waits or self.breaches([*names, group.name]), f"{group.name} could have started"
+
+
+@settings(max_examples=300, deadline=None)
+@given(plans(), st.integers(1, 5), st.data())
+def test_every_run_keeps_the_rules(phases: list[Phase], jobs: int, data: st.DataObject) -> None:
+    judge = Judge(phases, jobs, data)
+    judge.give(Begin())
+    while not judge.stopped:
+        judge.give(AttemptEnded(judge.next_outcome()))
+    for name, status in judge.ended.items():
+        if status is Status.SKIPPED:
+            blamed = any(
+                d.after is After.SUCCESS and not judge.ended[d.group].succeeded for d in judge.groups[name].depends_on
+            )
+            ended_early = any(
+                phase.sequential and any(judge.ended[group.name].is_failure for group in phase.groups)
+                for phase in phases
+            )
+            assert blamed or ended_early
+
+
+@settings(max_examples=300, deadline=None)
+@given(plans(), st.integers(1, 5), st.integers(0, 3), st.data())
+def test_every_run_keeps_the_rules_when_disturbed(
+    phases: list[Phase], jobs: int, max_failures: int, data: st.DataObject
+) -> None:
+    judge = Judge(phases, jobs, data, max_failures=max_failures)
+    judge.quiet = False
+    disturbances: list[Input] = [
+        SignalCame(signal.SIGINT),
+        SignalCame(signal.SIGTERM),
+        ServiceDown("db", "died"),
+        ServiceDown("web", "died"),
+        TimeUp("out of time"),
+    ]
+    judge.give(Begin())
+    while not judge.stopped:
+        if data.draw(st.integers(0, 3)) == 3:
+            judge.give(data.draw(st.sampled_from(disturbances)))
+        elif judge.queue:
+            judge.give(AttemptEnded(judge.next_outcome()))
+    assert 0 <= judge.dispatcher.exit_code <= 143
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s.is_failure])
+def test_a_failure_is_never_exit_code_zero(status: Status) -> None:
+    dispatcher = Dispatcher(
+        [
+            Phase(
+                name="p",
+                groups=(Group(name="a", phase="p", command="true"), Group(name="b", phase="p", command="true")),
+            )
+        ],
+        jobs=2,
+        resources={},
+    )
+    dispatcher.handle(Begin())
+    for name, ending in (("a", status), ("b", Status.PASSED)):
+        outcome = Outcome(group=name, attempt=1, status=ending, started_at=0, duration=1)
+        dispatcher.handle(AttemptEnded(outcome))
+    assert dispatcher.exit_code in (1, 3)

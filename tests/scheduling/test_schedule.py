@@ -1,0 +1,130 @@
+"""The order in which groups start, by small literal plans."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from harness.model import Group, LockMode, Phase
+from harness.scheduling.schedule import Schedule, in_dependency_order
+
+Make = Callable[..., Group]
+MakePhase = Callable[..., Phase]
+
+
+def opened(
+    *phases: Phase,
+    jobs: int = 2,
+    resources: Mapping[str, int] | None = None,
+    estimates: Mapping[str, float] | None = None,
+) -> Schedule:
+    schedule = Schedule(phases, jobs=jobs, resources=resources or {}, estimates=estimates)
+    schedule.open(phases[0])
+    return schedule
+
+
+def started(schedule: Schedule) -> list[str]:
+    return [placement.group.name for placement in schedule.start()]
+
+
+def ended(schedule: Schedule, *names: str) -> list[str]:
+    for name in names:
+        schedule.end(name, succeeded=True)
+    return started(schedule)
+
+
+def test_no_more_groups_start_than_there_are_jobs(phase: MakePhase) -> None:
+    schedule = opened(phase("p", "a", "b", "c"), jobs=2)
+    assert started(schedule) == ["a", "b"]
+    assert started(schedule) == []
+    assert ended(schedule, "b") == ["c"]
+
+
+def test_the_longest_chain_starts_first(phase: MakePhase, group: Make) -> None:
+    groups = ("short", "long", "head", group("tail", after=("head",)))
+    schedule = opened(phase("p", *groups), jobs=1, estimates={"short": 1, "long": 5, "head": 2, "tail": 4})
+    assert started(schedule) == ["head"]  # 2 + 4 is longer than 5
+    assert ended(schedule, "head") == ["long"]
+    assert ended(schedule, "long") == ["tail"]
+
+
+def test_ties_keep_the_order_of_the_plan(phase: MakePhase) -> None:
+    assert started(opened(phase("p", "c", "a", "b"), jobs=3)) == ["c", "a", "b"]
+
+
+def test_a_sequential_phase_runs_one_at_a_time_in_plan_order(phase: MakePhase) -> None:
+    schedule = opened(phase("p", "a", "b", sequential=True), jobs=4, estimates={"a": 1, "b": 9})
+    assert started(schedule) == ["a"]
+    assert ended(schedule, "a") == ["b"]
+
+
+def test_a_parallel_group_is_never_two_at_once(phase: MakePhase, group: Make) -> None:
+    ledger = {"parallel_group": ("ledger",)}
+    schedule = opened(phase("p", group("a", **ledger), group("b", **ledger), "c"), jobs=3)
+    assert started(schedule) == ["a", "c"]
+    assert ended(schedule, "c") == []
+    assert ended(schedule, "a") == ["b"]
+
+
+def test_sharers_of_a_lock_run_together_and_an_exclusive_holder_alone(phase: MakePhase, group: Make) -> None:
+    shared, exclusive = {"needs": {"x": LockMode.SHARED}}, {"needs": {"x": LockMode.EXCLUSIVE}}
+    schedule = opened(phase("p", group("a", **shared), group("b", **shared), group("c", **exclusive)), jobs=3)
+    assert started(schedule) == ["a", "b"]
+    assert ended(schedule, "a") == []
+    assert ended(schedule, "b") == ["c"]
+
+
+def test_a_counted_resource_is_never_exceeded_and_smaller_requests_pass(phase: MakePhase, group: Make) -> None:
+    wants = [group(name, needs={"api": amount}) for name, amount in (("a", 3), ("b", 3), ("c", 2))]
+    schedule = opened(phase("p", *wants), jobs=3, resources={"api": 5})
+    assert started(schedule) == ["a", "c"]
+    assert ended(schedule, "c") == []
+    assert ended(schedule, "a") == ["b"]
+
+
+@pytest.mark.parametrize("width", [{"slots": 2}, {"workers": 2}])
+def test_a_wide_group_takes_that_many_slots(phase: MakePhase, group: Make, width: dict[str, int]) -> None:
+    schedule = opened(phase("p", group("wide", **width), "a", "b"), jobs=3)
+    assert started(schedule) == ["wide", "a"]
+    assert ended(schedule, "a") == ["b"]
+
+
+def test_a_group_wider_than_the_jobs_runs_alone(phase: MakePhase, group: Make) -> None:
+    schedule = opened(phase("p", group("wide", slots=9), "a"), jobs=2)
+    assert started(schedule) == ["wide"]
+    assert ended(schedule, "wide") == ["a"]
+
+
+def test_slots_are_unique_among_running_groups_and_the_lowest_free(phase: MakePhase, group: Make) -> None:
+    schedule = opened(phase("p", "a", group("wide", slots=2), "b", "c"), jobs=4)
+    assert [(p.group.name, p.slot) for p in schedule.start()] == [("a", 0), ("wide", 1), ("b", 3)]
+    schedule.end("wide", succeeded=True)
+    assert [(p.group.name, p.slot) for p in schedule.start()] == [("c", 1)]
+
+
+def test_a_failure_dooms_those_that_need_success_and_frees_those_that_need_order(phase: MakePhase, group: Make) -> None:
+    schedule = opened(phase("p", "a", group("b", after=("a",)), group("c", any_of=("a",))), jobs=2)
+    assert started(schedule) == ["a"]
+    assert [(doomed.group.name, doomed.cause) for doomed in schedule.end("a", succeeded=False)] == [("b", "a")]
+    schedule.end("b", succeeded=False)
+    assert started(schedule) == ["c"]
+
+
+def test_a_later_phase_waits_until_it_is_opened(phase: MakePhase, group: Make) -> None:
+    first, second = phase("one", "a"), phase("two", group("b", after=("a",)), "c")
+    schedule = opened(first, second, jobs=3)
+    assert started(schedule) == ["a"]
+    assert ended(schedule, "a") == []
+    schedule.open(second)
+    assert started(schedule) == ["b", "c"]
+
+
+def test_a_group_that_ended_without_starting_never_starts(phase: MakePhase) -> None:
+    schedule = opened(phase("p", "a", "b", "c"), jobs=1)
+    assert started(schedule) == ["a"]
+    schedule.end("b", succeeded=False)
+    assert ended(schedule, "a") == ["c"]
+
+
+def test_dependency_order_leaves_cycles_out(group: Make) -> None:
+    groups: Sequence[Group] = [group("c", after=("b",)), group("b"), group("x", after=("y",)), group("y", after=("x",))]
+    assert [group.name for group in in_dependency_order(groups)] == ["b", "c"]
