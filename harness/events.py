@@ -29,6 +29,7 @@ class RunStarted(Event, frozen=True):
     deselected: int = 0  # groups of the plan that the selection left out
     off: dict[str, str] = {}  # phase -> why its groups will be skipped (its `when` is not true)
     resources: dict[str, int] = {}  # counted resources of the plan -> capacity
+    pid: int = 0  # of the harness, so that another process can tell whether the run still lives
 
 
 class ServiceStarted(Event, frozen=True):
@@ -78,12 +79,16 @@ class AttemptSpawned(Event, frozen=True):
 
 
 class TestStarted(Event, frozen=True):
+    __test__ = False  # pytest must not take it for a test class
+
     group: str
     attempt: int
     test: str
 
 
 class TestFinished(Event, frozen=True):
+    __test__ = False  # pytest must not take it for a test class
+
     group: str
     attempt: int
     result: TestResult

@@ -136,6 +136,15 @@ class Environment(Noun, frozen=True):
     env: dict[str, str] = {}
 
 
+class Variable(Noun, frozen=True):
+    """A variable that the suite reads: checked before anything starts, and handed to the groups."""
+
+    name: str
+    type: Literal["text", "count", "switch"] = "text"
+    default: str | None = None  # None: not set where nobody sets it
+    description: str = ""
+
+
 class Stage(Noun, frozen=True):
     """One stage of `cicd`. Exactly one of `command` and `suite` is set."""
 

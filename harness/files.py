@@ -1,0 +1,152 @@
+"""The files of a run: what they are called, where they lie, and how one is replaced.
+
+Protocol: `open_run` claims a run id by making `run_TIMESTAMP` exclusively, so two runs never share a file; a `RunFiles`
+then names every file of that run. Logs can hold secrets: whatever is made here is readable by its owner alone.
+`docs/files.md` describes the files to their readers.
+
+It must not know what stands in the files, and it makes no name outside the log directory, whatever a group is called.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+
+NAME_LIMIT = 100
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+_UNSAFE = re.compile(r"^[.-]|[^A-Za-z0-9._-]")
+_LOOKS_HASHED = re.compile(r"-[0-9a-f]{8}\Z")
+_RUN_DIRECTORY = re.compile(r"run_(?P<stamp>\d{8}_\d{6})(?:-(?P<copy>\d+))?\Z", re.ASCII)
+
+
+def safe_name(name: str) -> str:
+    """The one rule by which the name of a group or a service becomes a file name (at most 100 ASCII characters).
+
+    Letters, digits, `.`, `_` and `-` are kept, but for a leading `.` or `-`; the rest becomes `_`. A short hash of the
+    name is added where that alone could bring two names together: where anything was replaced or cut, where it has an
+    upper-case letter (`A` and `a` are one file on a Mac), where it ends like such a hash, and where it is the name
+    that the main log has already.
+    """
+    stem = _UNSAFE.sub("_", name)
+    ambiguous = stem != name or stem.lower() != stem or _LOOKS_HASHED.search(stem) or stem == "parallel_run"
+    if stem and len(stem) <= NAME_LIMIT and not ambiguous:
+        return stem
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{stem[: NAME_LIMIT - 9] or '_'}-{digest}"
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` by `data`: whoever reads it, after whatever crash, finds the old content or the new, never a part.
+
+    `durable=False` leaves out the two fsyncs: still atomic for readers and when the harness is killed, but after a
+    power cut the old file, or none, may be there. Raises OSError; the temporary file is then gone.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where each file of one run lies. Only names: nothing here touches the disk."""
+
+    log_dir: Path
+    run_id: str
+
+    @property
+    def main_log(self) -> Path:
+        return self.log_dir / f"parallel_run_{self.run_id}.log"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.log_dir / f"run_{self.run_id}"
+
+    @property
+    def events(self) -> Path:
+        return self.run_dir / "events.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.run_dir / "report.json"
+
+    @property
+    def junit(self) -> Path:
+        return self.run_dir / "junit.xml"
+
+    @property
+    def test_report(self) -> Path:
+        """The report of the newest run to end, always under the same name."""
+        return self.log_dir / "test-report.json"
+
+    def group_log(self, name: str) -> Path:
+        return self.log_dir / f"{safe_name(name)}_{self.run_id}.log"
+
+    def status(self, name: str) -> Path:
+        return self.log_dir / f".{safe_name(name)}_status_{self.run_id}"
+
+    def service_log(self, name: str) -> Path:
+        return self.run_dir / f"service-{safe_name(name)}.log"
+
+
+def open_run(log_dir: Path, now: datetime) -> RunFiles:
+    """Claim a run id of the second `now`, and with it the right to write that run's files under `log_dir`.
+
+    Raises InfrastructureError, before anything else is made, where the directory cannot be made or written.
+    """
+    log_dir = log_dir.absolute()
+    stamp = now.strftime("%Y%m%d_%H%M%S")
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        copy = 1
+        while True:
+            files = RunFiles(log_dir, stamp if copy == 1 else f"{stamp}-{copy}")
+            try:
+                files.run_dir.mkdir(mode=PRIVATE_DIRECTORY)
+            except FileExistsError:
+                copy += 1
+            else:
+                return files
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write to the log directory {log_dir}: {error.strerror or error}",
+            "Make it writable, free some space, or choose another one with --log-dir.",
+        ) from error
+
+
+def newest_run(log_dir: Path) -> RunFiles | None:
+    """The run that was started last, by its id; None where there is none, or no such directory."""
+    try:
+        names = [path.name for path in log_dir.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    runs = [match for match in map(_RUN_DIRECTORY.match, names) if match]
+    if not runs:
+        return None
+    newest = max(runs, key=lambda run: (run["stamp"], int(run["copy"] or 1)))
+    return RunFiles(log_dir.absolute(), newest.string.removeprefix("run_"))

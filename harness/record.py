@@ -1,0 +1,245 @@
+"""The fold: what a run has come to so far, made from its events alone.
+
+Protocol: `apply` every Stamped event once, in order; then read. The same events always make the same record, so a
+report made while the run ends and one made later by `replay` agree.
+
+It must not read clocks or files, and it decides nothing about the run. Durations are seconds since the run began.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from harness.events import (
+    AttemptFinished,
+    AttemptSpawned,
+    AttemptStarted,
+    GroupFinished,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    ServiceFailed,
+    ServiceReady,
+    ServiceStarted,
+    SignalReceived,
+    Stamped,
+    TestFinished,
+    TestStarted,
+    Warned,
+    decode,
+)
+from harness.model import FAILURES, SUCCESSES, Group, GroupResult, LockMode, Outcome, Status, TestResult, TestStatus
+
+FAILED_TESTS = frozenset({TestStatus.FAILED, TestStatus.ERROR})
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """One group so far. `tests` and `current_test` are those of its latest attempt."""
+
+    group: Group
+    result: GroupResult | None = None
+    verdicts: int = 0  # how often GroupFinished came: once, or the harness contradicts itself
+    attempts: list[Outcome] = field(default_factory=list)
+    attempt: int = 0  # the one that runs or ran last, from 1
+    slot: int = 0
+    pid: int | None = None  # while it runs
+    log: str = ""  # empty: it never started
+    tests: list[TestResult] = field(default_factory=list)
+    current_test: str = ""
+    running_since: float | None = None  # since the run began; None: no attempt is running
+    started_at: float | None = None  # wall time of its first attempt
+    finished_at: float | None = None  # wall time of its GroupFinished, if it had started
+
+    @property
+    def status(self) -> Status | None:
+        return self.result.status if self.result else None
+
+    @property
+    def failed_tests(self) -> list[TestResult]:
+        return [test for test in self.tests if test.status in FAILED_TESTS]
+
+
+@dataclass(slots=True)
+class ServiceRecord:
+    log: str = ""
+    port: int = 0
+    seconds: float | None = None  # until it was ready; None: not yet
+    failure: str = ""
+
+
+class RunRecord:
+    """One run so far. Reporters share one, which is brought up to date before they are handed the event."""
+
+    def __init__(self) -> None:
+        self.started: RunStarted | None = None
+        self.started_at = 0.0  # wall time
+        self.finished: RunFinished | None = None
+        self.groups: dict[str, GroupRecord] = {}  # in plan order
+        # Kept up to date rather than counted on demand: the live display asks at every event.
+        self.running: dict[str, GroupRecord] = {}  # in the order in which they started
+        self.statuses: Counter[Status] = Counter()  # of the groups that have ended
+        self.services: dict[str, ServiceRecord] = {}
+        self.services_seconds: float | None = None  # until the first phase began; None: none has begun
+        self.signals: list[SignalReceived] = []
+        self.warnings: list[str] = []
+        self.elapsed = 0.0  # of the latest event
+
+    def apply(self, stamped: Stamped) -> None:
+        """Raises KeyError for an event of a group that RunStarted does not list."""
+        self.elapsed = stamped.elapsed
+        match stamped.data:
+            case RunStarted() as event:
+                self.started, self.started_at = event, stamped.time
+                self.groups = {group.name: GroupRecord(group) for phase in event.phases for group in phase.groups}
+            case PhaseStarted() if self.services_seconds is None:
+                self.services_seconds = stamped.elapsed
+            case ServiceStarted() as event:
+                self.services[event.service] = ServiceRecord(log=event.log, port=event.port)
+            case ServiceReady() as event:
+                self.services.setdefault(event.service, ServiceRecord()).seconds = event.seconds
+            case ServiceFailed() as event:
+                service = self.services.setdefault(event.service, ServiceRecord())
+                service.log, service.failure = event.log, event.reason
+            case SignalReceived() as event:
+                self.signals.append(event)
+            case Warned() as event:
+                self.warnings.append(event.message)
+            case RunFinished() as event:
+                self.finished = event
+            case _:
+                self._apply_to_group(stamped)
+
+    def _apply_to_group(self, stamped: Stamped) -> None:
+        match stamped.data:
+            case AttemptStarted() as event:
+                record = self.groups[event.group]
+                record.attempt, record.slot, record.log = event.attempt, event.slot, event.log
+                record.running_since = stamped.elapsed
+                self.running[event.group] = record
+                record.started_at = stamped.time if record.started_at is None else record.started_at
+                record.tests, record.current_test = [], ""
+            case AttemptSpawned() as event:
+                self.groups[event.group].pid = event.pid
+            case TestStarted() as event:
+                self.groups[event.group].current_test = event.test
+            case TestFinished() as event:
+                record = self.groups[event.group]
+                record.tests.append(event.result)
+                if record.current_test == event.result.id:
+                    record.current_test = ""
+            case AttemptFinished() as event:
+                record = self.groups[event.outcome.group]
+                record.attempts.append(event.outcome)
+                record.pid, record.running_since, record.current_test = None, None, ""
+                self.running.pop(event.outcome.group, None)
+            case GroupFinished() as event:
+                record = self.groups[event.result.group]
+                if record.result is None:
+                    self.statuses[event.result.status] += 1
+                record.result = record.result or event.result
+                record.verdicts += 1
+                record.finished_at = stamped.time if record.started_at is not None else None
+
+    @property
+    def jobs(self) -> int:
+        """Groups at a time."""
+        return self.started.jobs if self.started and self.started.parallel else 1
+
+    def having(self, statuses: frozenset[Status]) -> list[GroupRecord]:
+        """The groups that ended in one of these, in plan order."""
+        return [record for record in self.groups.values() if record.status in statuses]
+
+    @property
+    def succeeded(self) -> list[GroupRecord]:
+        return self.having(SUCCESSES)
+
+    @property
+    def failed(self) -> list[GroupRecord]:
+        return self.having(FAILURES)
+
+    @property
+    def makespan(self) -> float:
+        """From RunStarted to the end, services included; of a run that has not ended, so far."""
+        return self.finished.duration if self.finished else self.elapsed
+
+    @property
+    def sequential_time(self) -> float:
+        """What its groups would have taken one after another: the sum of their durations, services left out."""
+        return sum(self._durations().values())
+
+    @property
+    def speedup(self) -> float:
+        """Sequential time over makespan. The makespan has the services in it, so this never flatters."""
+        return self.sequential_time / self.makespan if self.makespan > 0 else 1.0
+
+    def lower_bound(self, jobs: int) -> float:
+        """The least time in which `jobs` at a time could have run these groups, had each taken as long as it did.
+
+        The services' time plus, phase by phase, the largest of work/jobs, the longest chain of dependencies, and the
+        heaviest lock or resource (Graham's bounds for list scheduling, with locks); a sequential phase is its sum.
+        """
+        if self.started is None:
+            return 0.0
+        durations = self._durations()
+        bound = self.services_seconds or 0.0
+        for phase in self.started.phases:
+            if phase.sequential or jobs == 1:
+                bound += sum(durations[group.name] for group in phase.groups)
+            else:
+                work = sum(durations[group.name] * min(group.slots, jobs) for group in phase.groups) / jobs
+                chain = _longest_chain(phase.groups, durations)
+                bound += max(work, chain, _heaviest_resource(phase.groups, durations, self.started.resources))
+        return bound
+
+    def _durations(self) -> dict[str, float]:
+        return {name: record.result.duration if record.result else 0.0 for name, record in self.groups.items()}
+
+
+def _longest_chain(groups: tuple[Group, ...], durations: Mapping[str, float]) -> float:
+    """Dependencies on other phases are over before this one begins: they lengthen no chain."""
+    inside = {group.name for group in groups}
+    before = {group.name: {need.group for need in group.depends_on} & inside for group in groups}
+    ends: dict[str, float] = {}
+    for name in TopologicalSorter(before).static_order():
+        ends[name] = durations[name] + max((ends[other] for other in before[name]), default=0.0)
+    return max(ends.values(), default=0.0)
+
+
+def _heaviest_resource(
+    groups: tuple[Group, ...], durations: Mapping[str, float], capacities: Mapping[str, int]
+) -> float:
+    """How long the most contended parallel group, lock or counted resource was held, at the least."""
+    alone: defaultdict[tuple[str, str], float] = defaultdict(float)
+    shared: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for group in groups:
+        seconds = durations[group.name]
+        for name in group.parallel_group:
+            alone["parallel_group", name] += seconds
+        for name, need in group.needs.items():
+            if need is LockMode.EXCLUSIVE:
+                alone["resource", name] += seconds
+            elif need is LockMode.SHARED:
+                shared["resource", name] = max(shared["resource", name], seconds)
+            elif name in capacities:
+                alone["resource", name] += seconds * need / capacities[name]
+    return max((alone[key] + shared[key] for key in {*alone, *shared}), default=0.0)
+
+
+def replay(lines: Iterable[bytes]) -> RunRecord:
+    """The record of the run whose events.jsonl has these lines.
+
+    A last line without its newline that does not parse was being written when the harness died: it is left out. Raises
+    ValueError for any other line that is no event, KeyError for an event of a group that the run lacks.
+    """
+    record = RunRecord()
+    for line in lines:
+        try:
+            stamped = decode(line)
+        except ValueError:
+            if line.endswith(b"\n"):
+                raise
+            break
+        record.apply(stamped)
+    return record

@@ -1,0 +1,112 @@
+"""report.json of the run, and logs/test-report.json, which is always that of the run that ended last.
+
+`build` is a pure fold over a finished record; docs/files.md describes the fields. In the summary `passed`, `failed`,
+`skipped`, `interrupted` and `not_run` add up to `total`; `statuses` counts each status by itself.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from harness.events import RunFinished, Stamped, to_builtins
+from harness.files import write_atomically
+from harness.model import Status, TestStatus
+from harness.record import GroupRecord, RunRecord
+from harness.reporters.base import Context, Quiet, iso_time
+
+
+class JsonReport(Quiet):
+    name: ClassVar[str] = "JSON report"
+    durable: ClassVar[bool] = True
+
+    def __init__(self, context: Context) -> None:
+        self._files = context.files
+        self._record = context.record
+
+    def handle(self, stamped: Stamped) -> None:
+        if isinstance(stamped.data, RunFinished):
+            report = msgspec.json.format(msgspec.json.encode(build(self._record)), indent=2) + b"\n"
+            write_atomically(self._files.report, report)
+            write_atomically(self._files.test_report, report)
+
+
+def build(record: RunRecord) -> dict[str, Any]:
+    """The report as plain values. Times are epoch seconds but for `timestamp`, durations seconds, memory bytes."""
+    project = Path(record.started.project) if record.started else Path()
+    return {
+        "timestamp": iso_time(record.started_at),
+        "duration": _rounded(record.makespan),
+        "suites": [_suite(group, project) for group in record.groups.values()],
+        "summary": _summary(record),
+        "services": [
+            {
+                "name": name,
+                "port": service.port,
+                "ready_after": service.seconds,
+                "error_message": service.failure or None,
+                "log_file": _path(service.log, project),
+            }
+            for name, service in record.services.items()
+        ],
+        "warnings": record.warnings,
+    }
+
+
+def _suite(record: GroupRecord, project: Path) -> dict[str, Any]:
+    group, result = record.group, record.result
+    tests = Counter(test.status for test in record.tests)
+    succeeded = result is not None and result.status.succeeded
+    return {
+        "name": group.name,
+        "description": group.description,
+        "category": group.category,
+        "phase": group.phase,
+        "status": result.status if result else None,
+        "start_time": record.started_at,
+        "end_time": record.finished_at,
+        "duration": _rounded(result.duration) if result else 0.0,
+        "return_code": result.exit_code if result else None,
+        "error_message": None if succeeded or result is None else result.reason or result.status,
+        "log_file": _path(record.log, project),
+        "attempts": result.attempts if result else len(record.attempts),
+        "reason": result.reason if result else "",
+        "cpu_seconds": _rounded(result.cpu_seconds) if result else 0.0,
+        "peak_memory": result.peak_memory if result else 0,
+        "leaked": result.leaked if result else False,
+        "tests": {"total": len(record.tests), **{status.value: tests[status] for status in TestStatus}},
+        "test_results": [to_builtins(test) for test in record.tests],
+    }
+
+
+def _summary(record: RunRecord) -> dict[str, Any]:
+    statuses = record.statuses
+    return {
+        "total": len(record.groups),
+        "passed": len(record.succeeded),
+        "failed": len(record.failed),
+        "skipped": statuses[Status.SKIPPED],
+        "interrupted": statuses[Status.INTERRUPTED],
+        "not_run": statuses[Status.NOT_RUN],
+        "statuses": {status.value: statuses[status] for status in Status},
+        "run_id": record.started.run_id if record.started else "",
+        "environment": record.started.environment if record.started else "",
+        "jobs": record.jobs,
+        "exit_code": record.finished.exit_code if record.finished else None,
+        "stopped_by": record.finished.stopped_by if record.finished else "",
+        "sequential_time": _rounded(record.sequential_time),
+        "speedup": _rounded(record.speedup),
+        "lower_bound": _rounded(record.lower_bound(record.jobs)),
+    }
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 6)
+
+
+def _path(path: str, project: Path) -> str | None:
+    """Relative to the project where it lies in it, so that a report can be read on another machine."""
+    if not path:
+        return None
+    return str(Path(path).relative_to(project) if Path(path).is_relative_to(project) else path)

@@ -1,0 +1,60 @@
+"""Status files: what became of each group, for bash to `source`.
+
+Protocol: one `KEY=value` a line, every key always there, values quoted so that nothing in them acts; `running` with its
+PID once an attempt has a process, then the group's final status. Each is replaced atomically and without an fsync: at
+two a group, that would be the dearest thing that the harness does. A power cut can take the newest ones; the journal,
+which is fsynced when the run ends, has the same statuses.
+"""
+
+import shlex
+from typing import ClassVar
+
+from harness.events import AttemptSpawned, GroupFinished, Stamped
+from harness.files import write_atomically
+from harness.reporters.base import Context, Quiet, iso_time
+from harness.reporters.text import printable
+
+RUNNING = "running"
+
+
+class StatusFiles(Quiet):
+    name: ClassVar[str] = "status files"
+    durable: ClassVar[bool] = True
+
+    def __init__(self, context: Context) -> None:
+        self._files = context.files
+        self._record = context.record
+
+    def handle(self, stamped: Stamped) -> None:
+        match stamped.data:
+            case AttemptSpawned() as event:
+                self._write(event.group, {"STATUS": RUNNING, "PID": event.pid, "ATTEMPTS": event.attempt})
+            case GroupFinished() as event:
+                result = event.result
+                ending = {
+                    "STATUS": result.status.value,
+                    "EXIT_CODE": "" if result.exit_code is None else result.exit_code,
+                    "DURATION": f"{result.duration:.3f}",
+                    "ATTEMPTS": result.attempts,
+                    "FINISHED_AT": iso_time(stamped.time),
+                    "REASON": result.reason,
+                }
+                self._write(result.group, ending)
+
+    def _write(self, group: str, known: dict[str, str | int]) -> None:
+        record = self._record.groups[group]
+        values: dict[str, str | int] = {
+            "GROUP": group,
+            "STATUS": "",
+            "EXIT_CODE": "",
+            "DURATION": "",
+            "ATTEMPTS": 0,
+            "STARTED_AT": "" if record.started_at is None else iso_time(record.started_at),
+            "FINISHED_AT": "",
+            "LOG": record.log,
+            "REASON": "",
+        }
+        values.update(known)
+        # One line each, whatever stands in it: a name with a newline must not bring a line of its own.
+        lines = [f"{key}={shlex.quote(printable(str(value)))}\n" for key, value in values.items()]
+        write_atomically(self._files.status(group), "".join(lines).encode("utf-8"), durable=False)

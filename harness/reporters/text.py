@@ -1,0 +1,157 @@
+"""How things look on the console: colours, glyphs, times; and how foreign text is made harmless.
+
+Protocol: text is a `str` whose only escape sequences are those that `paint` put there, because all foreign text (names,
+reasons, log lines) has been through `printable` or `clean` first. A sink without colours can therefore drop them again
+by a simple rule, and the console and the main log say the same.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from harness.model import Status
+
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+
+LINE_LIMIT = 500  # characters of one foreign line that are shown
+TAIL_BYTES = 64 * 1024  # how far back the end of a log is read
+
+_PAINT = re.compile(r"\x1b\[[0-9;]*m")
+# CSI and OSC/DCS/PM/APC strings, then any other two-character escape.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]"
+)
+# Control characters, line separators, and what reorders text on a screen.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+GLYPHS = {
+    Status.PASSED: ("✓", GREEN),
+    Status.FAILED: ("✗", RED),
+    Status.FLAKY: ("≈", YELLOW),
+    Status.TIMED_OUT: ("✗", RED),
+    Status.KILLED: ("✗", RED),
+    Status.ERROR: ("✗", RED),
+    Status.NO_TESTS: ("✗", RED),
+    Status.SKIPPED: ("–", YELLOW),
+    Status.CACHED: ("✓", GREEN),
+    Status.INTERRUPTED: ("■", YELLOW),
+    Status.NOT_RUN: ("–", YELLOW),
+    Status.LOST: ("✗", RED),
+}
+# One column each, but for the ellipsis. The word beside a mark says the same, so these only please the eye.
+_ASCII = str.maketrans(
+    {
+        "✓": "+", "✗": "x", "≈": "~", "–": "-", "■": "!", "▸": ">", "↻": "~", "│": "|", "─": "-", "━": "=",
+        "·": "-", "…": "...", "×": "x",
+    }
+)  # fmt: skip
+
+
+def paint(text: str, *codes: str) -> str:
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if text else ""
+
+
+def unpainted(text: str) -> str:
+    return _PAINT.sub("", text)
+
+
+def to_ascii(text: str) -> str:
+    """For a console whose encoding lacks our glyphs; foreign characters become escapes."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return _NAMED.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def printable(text: str) -> str:
+    """A name or a message as one line in which nothing acts: control characters become visible escapes."""
+    return _disarm(_UNPRINTABLE.sub(_escape, text))
+
+
+def without_escapes(text: str) -> str:
+    return _ESCAPES.sub("", text)
+
+
+def clean(line: str) -> str:
+    """A line of a log as it would have looked: escape sequences are gone, of a redrawn line the last state is left."""
+    line = without_escapes(line.rstrip("\r\n")).rpartition("\r")[2].expandtabs()
+    line = _disarm(_UNPRINTABLE.sub("", line))
+    return line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]}…"
+
+
+def _disarm(line: str) -> str:
+    # GitHub's runner takes this for the start of a command wherever it stands in a line.
+    return line.replace("##[", "## [")
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a log, clean and not blank at the end; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            text = file.read(TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [clean(line) for line in text.rstrip().split("\n")[-lines:]] if text.strip() else []
+
+
+def seconds(duration: float) -> str:
+    """A duration for people, exact enough to compare two of them."""
+    if duration < 1:
+        return f"{duration:.2f} s"
+    if duration < 59.95:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def decide_colour(environ: Mapping[str, str], is_terminal: bool) -> bool:
+    """NO_COLOR wins, then FORCE_COLOR, then TERM=dumb, then whether it is a terminal (as in pytest and Python 3.13)."""
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return environ["FORCE_COLOR"] not in {"0", "false"}
+    return is_terminal and environ.get("TERM") != "dumb"
+
+
+def decide_live(environ: Mapping[str, str], is_terminal: bool) -> bool:
+    """Whether a display that redraws itself is welcome: on a terminal that can, and never in CI."""
+    in_ci = environ.get("CI", "").lower() not in {"", "0", "false"}
+    return is_terminal and environ.get("TERM", "dumb") != "dumb" and not in_ci
+
+
+class Sink:
+    """Where lines of text end: one stream, with colours or without, in glyphs or in ASCII."""
+
+    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+        self._stream = stream
+        self._colour = colour
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        try:
+            "".join(map(chr, _ASCII)).encode(self._encoding)
+        except UnicodeEncodeError:
+            self._ascii = True
+        else:
+            self._ascii = False
+
+    def write(self, lines: list[str]) -> None:
+        """Write whole lines and flush them. Raises OSError or ValueError where the stream is gone."""
+        self._stream.write("".join(f"{self.render(line)}\n" for line in lines))
+        self._stream.flush()
+
+    def render(self, line: str) -> str:
+        line = line if self._colour else unpainted(line)
+        if self._ascii:
+            return to_ascii(line)
+        return line.encode(self._encoding, "backslashreplace").decode(self._encoding)

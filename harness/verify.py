@@ -1,0 +1,151 @@
+"""The validator: after a run, whether everything that was left behind says the same.
+
+Protocol: `verify` reads the run's files back and compares them with the record that the events made; what it returns is
+what contradicts. It never raises for what it finds on the disk: a torn or foreign file is a problem to report, and the
+caller's answer to any problem is that the harness, not a test, is at fault.
+
+It must not mend anything, or look at another run.
+"""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from harness.files import RunFiles
+from harness.model import FAILURES, Status
+from harness.record import GroupRecord, RunRecord, replay
+
+STATUS_KEYS = (
+    "GROUP",
+    "STATUS",
+    "EXIT_CODE",
+    "DURATION",
+    "ATTEMPTS",
+    "STARTED_AT",
+    "FINISHED_AT",
+    "LOG",
+    "REASON",
+)
+_STATUS_LINE = re.compile(r"([A-Z_]+)=(.+)")
+
+Statuses = dict[str, str]
+
+
+def verify(files: RunFiles, record: RunRecord) -> list[str]:
+    """Every contradiction, one line each; empty when all adds up. The record must have seen RunFinished."""
+    problems = [problem for group in record.groups.values() for problem in _group_problems(files, group)]
+    expected = {name: record.status.value for name, record in record.groups.items() if record.status}
+    problems += _compared(files.events.name, expected, _events_statuses, files.events)
+    problems += _compared(files.report.name, expected, _report_statuses, files.report)
+    problems += _test_report_problems(files, expected)
+    colours = _colours(record)
+    problems += _compared(files.junit.name, colours, lambda path: _junit_colours(path, colours), files.junit)
+    return problems + [f"temporary file left behind: {path}" for path in _temporary(files)]
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """The values of a status file. Raises ValueError for anything but what the harness writes: one `KEY=value` a line,
+    each known key once (PID besides), each value quoted as `shlex.quote` would."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _STATUS_LINE.fullmatch(line)
+        if not match or match[1] in values or match[1] not in (*STATUS_KEYS, "PID"):
+            raise ValueError(f"unexpected line {line!r}")
+        key, quoted = match.groups()
+        value = quoted[1:-1].replace("'\"'\"'", "'") if quoted.startswith("'") else quoted
+        if shlex.quote(value) != quoted:
+            raise ValueError(f"{key} is not safely quoted: {quoted!r}")
+        values[key] = value
+    missing = [key for key in STATUS_KEYS if key not in values]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    return values
+
+
+def _group_problems(files: RunFiles, record: GroupRecord) -> list[str]:
+    name = record.group.name
+    problems = []
+    if record.verdicts != 1:
+        problems.append(f"group {name!r} has {record.verdicts} verdicts instead of one")
+    if record.result is not None:
+        problems += _status_problems(files.status(name), record.result.status)
+    # An attempt whose log could not be opened is an `error`; any other has one.
+    if record.attempts and record.status is not Status.ERROR and not files.group_log(name).exists():
+        problems.append(f"group {name!r} ran, but has no log {files.group_log(name)}")
+    return problems
+
+
+def _status_problems(path: Path, expected: Status) -> list[str]:
+    try:
+        found = parse_status(path.read_text("utf-8"))["STATUS"]
+    except (OSError, ValueError) as error:
+        return [f"status file {path}: {error}"]
+    return [] if found == expected.value else [f"status file {path} says {found}, the events say {expected.value}"]
+
+
+def _compared(what: str, expected: Statuses, read: Callable[[Path], Statuses], path: Path) -> list[str]:
+    try:
+        found = read(path)
+    except (OSError, ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
+        return [f"{path} cannot be read back: {error or type(error).__name__}"]
+    names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+    return [
+        f"{what} says {found.get(name, 'nothing')} of group {name!r}, the events say {expected.get(name, 'nothing')}"
+        for name in names
+    ]
+
+
+def _events_statuses(path: Path) -> Statuses:
+    with path.open("rb") as lines:
+        record = replay(lines)
+    return {name: group.status.value for name, group in record.groups.items() if group.status}
+
+
+def _report_statuses(path: Path) -> Statuses:
+    return _suites(json.loads(path.read_bytes()))
+
+
+def _suites(report: dict[str, Any]) -> Statuses:
+    statuses: Statuses = {suite["name"]: suite["status"] for suite in report["suites"]}
+    if len(statuses) != len(report["suites"]) or report["summary"]["total"] != len(statuses):
+        raise ValueError("its suites do not add up")
+    summed = sum(report["summary"][kind] for kind in ("passed", "failed", "skipped", "interrupted", "not_run"))
+    if summed != len(statuses) or +Counter(report["summary"]["statuses"]) != Counter(statuses.values()):
+        raise ValueError("its summary does not add up")
+    return statuses
+
+
+def _test_report_problems(files: RunFiles, expected: Statuses) -> list[str]:
+    def read(path: Path) -> Statuses:
+        report = json.loads(path.read_bytes())
+        statuses = _suites(report)
+        # Another run of the same log directory may have ended since: then the newest report is that one's.
+        return statuses if report["summary"]["run_id"] == files.run_id else expected
+
+    return _compared(files.test_report.name, expected, read, files.test_report)
+
+
+def _colours(record: RunRecord) -> Statuses:
+    """What a CI server must see of each group."""
+    red = record.having(FAILURES | {Status.INTERRUPTED})
+    return {name: "red" if group in red else "green" for name, group in record.groups.items() if group.status}
+
+
+def _junit_colours(path: Path, names: Iterable[str]) -> Statuses:
+    # By place, not by name: what a name has that XML cannot hold is missing there.
+    suites = zip(names, ElementTree.parse(path).getroot(), strict=True)
+    return {name: "red" if _has_failures(suite) else "green" for name, suite in suites}
+
+
+def _has_failures(suite: ElementTree.Element) -> bool:
+    return any(suite.find(f"testcase/{verdict}") is not None for verdict in ("failure", "error"))
+
+
+def _temporary(files: RunFiles) -> list[Path]:
+    mine = files.log_dir.glob(f".*_status_{files.run_id}.*.tmp")
+    return sorted([*files.run_dir.glob(".*.tmp"), *mine])

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.reporters import text
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (0.0, "0.00 s"), (0.994, "0.99 s"), (1.04, "1.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"),
+        (125.4, "2 min 05 s"), (3599.6, "1 h 00 min"), (7325.0, "2 h 02 min"),
+    ],
+)  # fmt: skip
+def test_durations_for_people(duration: float, expected: str) -> None:
+    assert text.seconds(duration) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_terminal", "expected"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"NO_COLOR": ""}, True, True),  # empty counts as absent: no-color.org
+        ({"NO_COLOR": "1"}, True, False),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False, True),
+        ({"FORCE_COLOR": "0"}, True, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_one_function_decides_about_colours(environ: dict[str, str], is_terminal: bool, expected: bool) -> None:
+    assert text.decide_colour(environ, is_terminal) is expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_terminal", "expected"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm"}, False, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({}, True, False),
+        ({"TERM": "xterm", "CI": "true"}, True, False),
+        ({"TERM": "xterm", "CI": "false"}, True, True),
+    ],
+)
+def test_a_display_that_redraws_is_for_terminals_only(
+    environ: dict[str, str], is_terminal: bool, expected: bool
+) -> None:
+    assert text.decide_live(environ, is_terminal) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("plain\r\n", "plain"),
+        ("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "red link"),
+        ("10%\r50%\r100%", "100%"),
+        ("a\tb\x00\x07\x7f", "a       b"),
+        ("\x9b31mred \x1b(Bx \x1bcy", "red x y"),
+        ("\u202eabc\u2066", "abc"),
+        ("##[error]x", "## [error]x"),
+        ("y" * 501, "y" * 500 + "…"),
+    ],
+)
+def test_a_log_line_is_shown_as_it_would_have_looked(line: str, expected: str) -> None:
+    assert text.clean(line) == expected
+
+
+@given(st.text())
+def test_foreign_text_has_no_escapes_and_ends_no_line(foreign: str) -> None:
+    for made in (text.clean(foreign), text.printable(foreign)):
+        assert "\x1b" not in made
+        assert made.isprintable() or made.splitlines() in ([], [made])
+        assert text.unpainted(made) == made
+
+
+def test_a_tail_is_the_last_lines_and_reads_no_more_than_it_must(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert text.tail(log, 3) == []
+    log.write_bytes(b"one\ntwo\nthree\nfour\n\n\n")
+    assert text.tail(log, 3) == ["two", "three", "four"]
+    log.write_bytes(b"x" * 300_000 + b"\nlast")
+    assert text.tail(log, 3) == ["x" * 500 + "…", "last"]
+    log.write_bytes(b"\n\n")
+    assert text.tail(log, 3) == []
