@@ -1,0 +1,1 @@
+"""Options, each declared once, and where the value of each came from."""

@@ -1,0 +1,92 @@
+"""From checked rows to the nouns of model.py. Runs only when a plan has no problems, so it checks nothing."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.model import Environment, Group, Isolation, Phase, Plan, Ready, Service, Stage, Variable
+from harness.planning.check import implied_services
+from harness.planning.compound import Row
+from harness.planning.problems import Path
+
+LOCAL = "local"
+
+
+def build(project: str, plan: Row, tests: Mapping[Path, tuple[str, ...]]) -> Plan:
+    """The plan in `project`; `tests` holds the resolved tests of every group, by its path."""
+    run: Row = plan["run"]
+    services = {row["name"]: _service(row) for row in plan["services"]}
+    environments = {name: _environment(name, row, services) for name, row in plan["environments"].items()}
+    environments.setdefault(LOCAL, Environment(name=LOCAL, services=tuple(services)))
+    return Plan(
+        project=project,
+        phases=tuple(_phase(row, run, services, tests) for row in plan["phases"]),
+        test_root=run["test_root"],
+        log_dir=run["log_dir"],
+        python=run["python"] or "",
+        max_parallel_jobs=run["max_parallel_jobs"],
+        global_timeout=run["global_timeout"],
+        env_files=(".env",) if run["env_files"] is None else run["env_files"],
+        env=run["env"],
+        resources=plan["resources"],
+        services=tuple(services.values()),
+        environments=tuple(environments.values()),
+        isolation=tuple(_isolation(name, row) for name, row in plan["isolation"].items()),
+        pipeline=tuple(Stage(**_plain(row)) for row in plan["pipeline"]),
+        variables=tuple(Variable(name=name, **_plain(row)) for name, row in plan["variables"].items()),
+        written=tuple(run.written),
+    )
+
+
+def closure(names: Iterable[str], services: Mapping[str, Service]) -> tuple[str, ...]:
+    """The named services and all that they wait for, in the order of the plan."""
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo.extend(services[name].depends_on)
+    return tuple(name for name in services if name in found)
+
+
+def _service(row: Row) -> Service:
+    values = _plain(row)
+    ready = {key: value for key, value in values["ready"].items() if value is not None}
+    depends_on = tuple(dict.fromkeys((*row["depends_on"], *implied_services(row))))
+    directory = row["directory"] or ""
+    return Service(**values | {"ready": Ready(**ready), "depends_on": depends_on, "directory": directory})
+
+
+def _environment(name: str, row: Row, services: Mapping[str, Service]) -> Environment:
+    wanted = row["services"]
+    if wanted is None:
+        wanted = services if name == LOCAL else ()
+    return Environment(name=name, services=closure(wanted, services), env=row["env"])
+
+
+def _phase(row: Row, run: Row, services: Mapping[str, Service], tests: Mapping[Path, tuple[str, ...]]) -> Phase:
+    groups = tuple(_group(group, row["name"], run, services, tests) for group in row["groups"])
+    return Phase(name=row["name"], sequential=row["sequential"], when=row["when"] or "", groups=groups)
+
+
+def _group(
+    row: Row, phase: str, run: Row, services: Mapping[str, Service], tests: Mapping[Path, tuple[str, ...]]
+) -> Group:
+    values = dict(row)
+    for key in ("timeout", "grace", "retries"):
+        if values[key] is None:
+            values[key] = run[key]
+    wanted = services if row["services"] is None else (*row["services"], *implied_services(row))
+    values |= {"tests": tests.get(row.path, ()), "services": closure(wanted, services)}
+    return Group(phase=phase, **values)
+
+
+def _isolation(name: str, row: Row) -> Isolation:
+    options = _plain(row)
+    common = {key: options.pop(key) for key in ("kind", "reuse", "check")}
+    return Isolation(name=name, options=options, **common)
+
+
+def _plain(value: Any) -> Any:
+    """Rows as plain dicts, so that nouns compare and travel by value."""
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value

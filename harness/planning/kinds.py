@@ -1,0 +1,163 @@
+"""The kinds of isolated environments, and the keys of each.
+
+Designed and checked here, so that a plan that uses them is right before the first of them is built; isolation/ reads
+the checked values from `Isolation.options`. Every entry also has the common keys `kind`, `reuse` and `check`. In a
+string, {group}, {slot} and {run} stand for the group's name, its slot and the run's id; {name} for the lease's name.
+"""
+
+from typing import Any
+
+from harness.planning.compound import REQUIRED, Command, Key, ListOf, MapOf, Table
+from harness.planning.problems import Path, Problems, show
+from harness.planning.types import DURATION, INVALID, STRING, SWITCH, VARIABLE, Choice, Count, Text, Type
+
+URL_PATH = Text("path", "a path on the server: it begins with /", r"/\S*")
+TEMPLATE = Text("string", "a name: letters, digits, ., _, - and {group}, {slot} or {run}", r"[A-Za-z0-9._{}-]+")
+TEXTS = MapOf(STRING, STRING, "table of strings")
+VARIABLES = ListOf(VARIABLE)
+
+
+class Body(Type):
+    """What a request carries: a table that becomes JSON. Its strings may hold {name}."""
+
+    def __init__(self) -> None:
+        super().__init__("table", {"type": "object"})
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if not isinstance(value, dict):
+            problems.add(path, f'{show(value)} is not a table: write {{ slug = "{{name}}" }}')
+            return INVALID
+        return value if self._is_json(value, path, problems, depth=0) else INVALID
+
+    def _is_json(self, value: Any, path: Path, problems: Problems, depth: int) -> bool:
+        if isinstance(value, dict | list) and depth < 20:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            return not [at for at, item in items if not self._is_json(item, (*path, at), problems, depth + 1)]
+        if isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) < 2**63):
+            return True
+        problems.add(path, f"{show(value)} has no place in JSON" if depth < 20 else "is nested too deeply")
+        return False
+
+
+def _request(title: str, method: str, *more: Key) -> Table:
+    return Table(
+        title,
+        Key("method", Choice("GET", "POST", "PUT", "PATCH", "DELETE"), method, "The HTTP method."),
+        Key("path", URL_PATH, REQUIRED, "Below `base_url`."),
+        Key("body", Body(), {}, "Sent as JSON; empty: no body."),
+        *more,
+    )
+
+
+CREATE = _request(
+    "create",
+    "POST",
+    Key(
+        "read",
+        MapOf(VARIABLE, STRING, "table of strings"),
+        {},
+        "Variables of the tests, each with the path of its value in the answer, as `keys.0.secret`.",
+    ),
+)
+DELETE = _request("delete", "DELETE")
+GUARD = _request(
+    "guard",
+    "GET",
+    Key("never_where", Body(), REQUIRED, "Paths in the answer and the values at which nothing is deleted."),
+)
+
+_COMMON = (
+    Key("reuse", SWITCH, False, "One lease per slot, handed from group to group, instead of one per group."),
+    Key("check", SWITCH, False, "After the release, look whether it is really gone."),
+)
+
+
+def _kind(name: str, *keys: Key) -> Table:
+    kind = Key("kind", Choice(name), name, f'`"{name}"`; may be left out where the entry is called so.')
+    return Table(f'[isolation.NAME], kind = "{name}"', kind, *_COMMON, *keys)
+
+
+_SECRETS = Key("secrets", VARIABLES, [], "Which of the variables are masked in logs and reports.")
+
+KINDS = {
+    "tenant": _kind(
+        "tenant",
+        Key(
+            "base_url",
+            Text("URL", "a URL: write http://… or {SERVICE.url}", r"(?:https?://|\{)\S+"),
+            REQUIRED,
+            "The server's address.",
+        ),
+        Key("key_variable", VARIABLE, None, "Holds the platform's key; the tests never see it.", "no key"),
+        Key("headers", TEXTS, {"Authorization": "Bearer {key}"}, "Of every request; `{key}` is the platform's key."),
+        Key("name", TEMPLATE, "test-{group}", "What a tenant is called: `{name}` below."),
+        Key("name_variable", VARIABLE, "TESTS_ORG", "Hands the tenant's name to the tests."),
+        Key("create", CREATE, REQUIRED, "The request that makes it."),
+        Key("delete", DELETE, REQUIRED, "The request that removes it, also what an earlier run left."),
+        Key("guard", GUARD, None, "A request before every delete that may forbid it.", "none"),
+        Key("timeout", DURATION, "30s", "Of one request."),
+        Key("attempts", Count(1, 20), 5, "Of one request, on 429 and 5xx, as `Retry-After` says."),
+        _SECRETS,
+    ),
+    "postgres": _kind(
+        "postgres",
+        Key(
+            "dsn",
+            Text("URL", "a DSN: write postgresql://… or {SERVICE.url}", r"(?:postgres(?:ql)?://|\{)\S+"),
+            REQUIRED,
+            "A server and a role that may create.",
+        ),
+        Key("make", Choice("schema", "database"), "schema", "What each lease is."),
+        Key("migrate", Command(), None, "Run once a run on the template, with its DSN in `variable`.", "none"),
+        Key("variable", VARIABLE, "DATABASE_URL", "Hands over the lease's DSN."),
+    ),
+    "redis": _kind(
+        "redis",
+        Key(
+            "url",
+            Text("URL", "a URL: write redis://… or {SERVICE.url}", r"(?:rediss?://|\{)\S+"),
+            REQUIRED,
+            "The server.",
+        ),
+        Key("make", Choice("database", "prefix"), "database", "What each lease is."),
+        Key(
+            "databases",
+            ListOf(Count(0), "list of numbers", filled=True),
+            list(range(1, 16)),
+            "The numbers that may be used.",
+        ),
+        Key("variable", VARIABLE, "REDIS_URL", "Hands over the URL."),
+        Key("prefix_variable", VARIABLE, "REDIS_PREFIX", "Hands over the prefix."),
+    ),
+    "ports": _kind("ports", Key("variables", VARIABLES, ["PORT"], "Each gets a free TCP port.")),
+    "tmpdir": _kind("tmpdir", Key("home", SWITCH, False, "Whether `HOME` lies in it too.")),
+    "command": _kind(
+        "command",
+        Key("setup", Command(), REQUIRED, "Makes it; writes `KEY=value` lines to the file `$HARNESS_ENV`."),
+        Key("teardown", Command(), None, "Removes it, with the same variables.", "none"),
+        Key("timeout", DURATION, "1m", "Of each of the two."),
+        _SECRETS,
+    ),
+}
+
+
+class IsolationEntry(Type):
+    """A table whose keys depend on its kind, which may be left out where the entry is called so."""
+
+    def __init__(self) -> None:
+        super().__init__("table", {"anyOf": [table.json for table in KINDS.values()]})
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if not isinstance(value, dict):
+            problems.add(path, f"{show(value)} is not a table: write {{ kind = … }}")
+            return INVALID
+        if "kind" not in value and path[-1] not in KINDS:
+            problems.add(path, f"kind is missing: one of {', '.join(KINDS)}")
+            return INVALID
+        kind = value.get("kind", path[-1])
+        if not isinstance(kind, str) or kind not in KINDS:
+            return Choice(*KINDS).read(kind, (*path, "kind"), problems)
+        return KINDS[kind].read(value, path, problems)
+
+
+ISOLATION = IsolationEntry()

@@ -1,0 +1,77 @@
+"""Reads harness.toml and checks it whole: a Plan, or a PlanError with every problem, each with its line.
+
+The steps: text → tomllib → rows (schema.py reads key by key) → rules over the whole plan (check.py, files.py) → nouns
+(build.py). Only a file that is no TOML at all ends early, as nothing can be said about what it means.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from harness.errors import PlanError
+from harness.model import Plan
+from harness.planning.build import build
+from harness.planning.check import check, rows
+from harness.planning.files import check_files, resolve_tests
+from harness.planning.find import FILE_NAME
+from harness.planning.locate import Lines
+from harness.planning.problems import Problems, show_path
+from harness.planning.schema import HOMES, PLAN
+
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
+
+
+def load_plan(project: Path) -> Plan:
+    """The plan in the directory `project`. Raises PlanError with every problem, sorted by line."""
+    text = _read(project / FILE_NAME)
+    data = _parse(text)
+    problems = Problems(HOMES)
+    plan = PLAN.read(data, (), problems)
+    groups = [group for phase in rows(plan["phases"]) for group in rows(phase["groups"])]
+    check(plan, problems)
+    check_files(plan, groups, project, problems)
+    tests = resolve_tests(
+        plan["run"]["test_root"], [group for group in groups if "tests" in group.written], project, problems
+    )
+    if problems.found:
+        raise PlanError(_located(problems, text))
+    return build(str(project.absolute()), plan, tests)
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PlanError([f"{path}: {error.strerror or error}"]) from None
+    try:
+        return content.decode("utf-8-sig")  # a byte order mark is what some editors leave
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PlanError(
+            [f"{FILE_NAME}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"]
+        ) from None
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise PlanError([f"{FILE_NAME}:1: values are nested too deeply"]) from None
+    except ValueError as error:  # TOMLDecodeError; and plain ValueError for a number of thousands of digits
+        position = _POSITION.search(str(error))
+        message = _POSITION.sub("", str(error))
+        if position and position[1]:
+            where = f"{position[1]}: column {position[2]}"
+        else:
+            where = f"{text.rstrip().count(chr(10)) + 1}: at the end" if position else "1"
+        raise PlanError([f"{FILE_NAME}:{where}: not TOML: {message}"]) from None
+
+
+def _located(problems: Problems, text: str) -> list[str]:
+    lines = Lines(text)
+    found = [(lines.of(path), f"{show_path(path)}: {message}") for path, message in problems.found]
+    # A stable sort: what is said about one line stays in the order in which it was found.
+    return [
+        f"{FILE_NAME}:{line}: {finding}" for line, finding in dict.fromkeys(sorted(found, key=lambda item: item[0]))
+    ]
