@@ -1,0 +1,241 @@
+"""One attempt of a group: picklable job in, picklable outcome out, on any machine.
+
+`run_attempt` writes the header line into the group's log, runs the job's process, sends its output to the log byte for
+byte and to `notify`, follows its tests, and judges how it ended. Deadlines run in here, so that nobody has to reach a
+remote machine in time.
+
+It never raises: whatever goes wrong is an outcome. A process that we signalled has never passed, nor has one that ended
+in the middle of its tests. It must not decide what follows from an outcome (retry, skip, stop).
+"""
+
+import errno
+import os
+import shlex
+import signal
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.events import AnyEvent, AttemptSpawned
+from harness.model import Job, Outcome, Status
+from harness.process import Control, Exit, run
+from harness.teststream import TestStream
+
+_NAMES_SHOWN = 3
+
+_CURES = {
+    errno.ENOEXEC: "neither a program nor a script with a #! line",
+    errno.E2BIG: "its arguments and environment are too long together",
+    errno.EMFILE: "too many open files: raise `ulimit -n`, or run fewer groups at a time",
+    errno.ENFILE: "too many open files on this machine: run fewer groups at a time",
+    errno.EAGAIN: "no more processes allowed: raise `ulimit -u`, or run fewer groups at a time",
+    errno.ENOMEM: "no memory for another process: run fewer groups at a time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Live output of a group. Not an event: it is never journalled."""
+
+    group: str
+    data: bytes
+
+
+Notify = Callable[[AnyEvent | Output], None]
+
+
+def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Outcome:
+    """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it."""
+    control = control or Control()
+    started_at, started = time.time(), time.monotonic()
+    log = _Log(job.log)
+    tests = TestStream(job.group, job.attempt, notify)
+
+    def output(data: bytes) -> None:
+        if not log.write(data):
+            control.cancel()
+        notify(Output(job.group, data))
+
+    def spawned(pid: int) -> None:
+        notify(AttemptSpawned(group=job.group, attempt=job.attempt, pid=pid, argv=job.argv))
+
+    ended = None
+    reason = ""
+    try:
+        if not control.request and log.open(_header(job, started_at)):
+            ended = run(
+                job.argv,
+                env=job.env,
+                directory=job.directory,
+                output=output,
+                timeout=job.timeout,
+                grace=job.grace,
+                control=control,
+                spawned=spawned,
+                side=tests.feed if job.reports_tests else None,
+            )
+            status, reason = _judge(job, ended, tests)
+            tests.close(reason)
+        else:
+            status, reason = Status.INTERRUPTED, "stopped before it had started"
+    except (OSError, ValueError) as error:
+        status, reason = Status.ERROR, _why_not_started(job, error)
+    # An attempt runs in a thread of a pool: what escaped here would be lost there, and its group never end.
+    except Exception as error:
+        status, reason = Status.ERROR, f"the harness failed: {type(error).__name__}: {error}"
+    log.close()
+    if log.problem:
+        status, reason = Status.ERROR, log.problem
+    return _outcome(job, status, reason, ended, started_at, time.monotonic() - started)
+
+
+def _outcome(job: Job, status: Status, reason: str, ended: Exit | None, started_at: float, duration: float) -> Outcome:
+    if ended is None:
+        return Outcome(
+            group=job.group,
+            attempt=job.attempt,
+            status=status,
+            reason=reason,
+            started_at=started_at,
+            duration=duration,
+        )
+    return Outcome(
+        group=job.group,
+        attempt=job.attempt,
+        status=status,
+        reason=reason,
+        started_at=ended.started_at,
+        duration=ended.duration,
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        cpu_seconds=ended.cpu_seconds,
+        peak_memory=ended.peak_memory,
+        leaked=ended.leaked,
+    )
+
+
+def _judge(job: Job, ended: Exit, tests: TestStream) -> tuple[Status, str]:
+    """The status, and the reason in one line for people. What happened first wins."""
+    where = f" while running {_some(tests.running)}" if tests.running else ""
+    if ended.exit_code is None and ended.signal is None:
+        return Status.INTERRUPTED, "stopped before it had started"
+    if ended.timed_out:
+        then = f", then SIGKILL after {_span(job.grace)}" if ended.signal == signal.SIGKILL else ""
+        return Status.TIMED_OUT, f"no end after {_span(job.timeout)}{where}: SIGTERM{then}"
+    if ended.stopped:
+        return Status.INTERRUPTED, f"stopped{where}"
+    if ended.exit_code is None:
+        return Status.KILLED, f"killed by {_signal_name(ended.signal)}{where}"
+    status = job.statuses.get(ended.exit_code, Status.FAILED)
+    if where or (status.succeeded and not tests.is_whole):
+        return Status.FAILED, f"exit code {ended.exit_code}{where or ' before its tests were over'}"
+    if status.succeeded and tests.failed:
+        return Status.FAILED, f"exit code {ended.exit_code}, but {_failures(tests)}"
+    if status.succeeded:
+        return status, ""
+    if status in (Status.NO_TESTS, Status.SKIPPED):
+        return status, "no tests ran"
+    if tests.failed:
+        return status, _failures(tests)
+    return status, f"exit code {ended.exit_code}"
+
+
+def _failures(tests: TestStream) -> str:
+    names = _some([test.rpartition("::")[2] for test in tests.failed])
+    return f"{len(tests.failed)} of {_count(tests.finished, 'test')} failed: {names}"
+
+
+def _why_not_started(job: Job, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return f"could not be started: {error}"
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR if error.filename == job.directory:
+            why = f"directory {job.directory} does not exist"
+        case errno.ENOENT:
+            why = f"{error.filename} was not found, or the interpreter that its #! line names"
+        case errno.EACCES if error.filename == job.directory:
+            why = f"no permission to enter {job.directory}"
+        case errno.EACCES:
+            why = f"{error.filename} may not be executed: `chmod +x` it, or name an interpreter"
+        case code:
+            why = _CURES.get(code or 0, str(error))
+    return f"could not be started: {why}"
+
+
+class _Log:
+    """A group's log. A problem with it is kept as a message, not raised: it comes in the midst of other work."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self.problem = ""
+
+    def open(self, header: str) -> bool:
+        """Open it for appending, and write the header on a line of its own. False: there is a problem."""
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            return self.write((b"" if self._is_at_line_start() else b"\n") + header.encode(errors="backslashreplace"))
+        except OSError as error:
+            return self._fail(error)
+
+    def write(self, data: bytes) -> bool:
+        """Append all of `data`. False: there is a problem, now or since earlier."""
+        if self.problem:
+            return False
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            return self._fail(error)
+        return True
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            try:
+                os.close(self._descriptor)
+            except OSError as error:  # a network file system reports a full disk only here
+                self._fail(error)
+
+    def _is_at_line_start(self) -> bool:
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            return True
+        return os.pread(self._descriptor, 1, status.st_size - 1) == b"\n"
+
+    def _fail(self, error: OSError) -> bool:
+        self.problem = self.problem or f"cannot write the log {self._path}: {error.strerror}"
+        return False
+
+
+def _header(job: Job, started_at: float) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
+    line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
+    # A command of several lines must not make a header of several lines.
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line) + "\n"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _signal_name(number: int | None) -> str:
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _span(seconds: float) -> str:
+    """5m, 1m30s, 0.5s."""
+    if seconds < 60:
+        return f"{seconds:g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)

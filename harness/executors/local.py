@@ -1,0 +1,50 @@
+"""Runs attempts on this machine, each in a thread of a pool. Knows nothing of groups, plans or what follows."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from harness.attempt import Output, run_attempt
+from harness.events import AnyEvent
+from harness.model import Job, Outcome
+from harness.process import Control
+
+
+class LocalExecutor:
+    """At most `jobs` attempts at a time; more wait for a thread. Threads start as they are needed and are kept."""
+
+    def __init__(self, jobs: int, notify: Callable[[AnyEvent | Output], None]) -> None:
+        """`notify` gets the events and output of all attempts, from their threads."""
+        self._notify = notify
+        self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
+        self._lock = threading.Lock()
+        self._controls: dict[str, Control] = {}  # by attempt id, of those that have not ended
+
+    def submit(self, job: Job) -> Future[Outcome]:
+        """Raises RuntimeError after `close`."""
+        control = Control()
+        with self._lock:
+            self._controls[job.attempt_id] = control
+        return self._pool.submit(self._run, job, control)
+
+    def cancel(self, attempt_id: str) -> None:
+        if control := self._control(attempt_id):
+            control.cancel()
+
+    def kill(self, attempt_id: str) -> None:
+        if control := self._control(attempt_id):
+            control.kill()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _control(self, attempt_id: str) -> Control | None:
+        with self._lock:
+            return self._controls.get(attempt_id)
+
+    def _run(self, job: Job, control: Control) -> Outcome:
+        try:
+            return run_attempt(job, self._notify, control)
+        finally:
+            with self._lock:
+                del self._controls[job.attempt_id]

@@ -1,0 +1,33 @@
+"""Runs a group's test files with pytest, in the users' interpreter, which need not be the harness's.
+
+pytest is left as the users have set it up, its cache included. Groups that run side by side in one root directory do
+share `.pytest_cache`, and its `lastfailed` is that of whichever ended last; but current pytest makes the directory
+atomically and takes a torn file for an empty one, whereas `-p no:cacheprovider` breaks every suite with `--lf` in its
+addopts or `config.cache` in its conftest.
+"""
+
+from pathlib import Path
+
+from harness.model import Group, Status
+from harness.runners.launch import Launch, PytestOptions
+
+# Put on PYTHONPATH whole, so it must hold nothing but the plugin.
+_PLUGIN_DIRECTORY = Path(__file__).parent.parent / "pytest_plugin"
+
+_NO_TESTS_RAN = 5  # of pytest's exit codes; the others (interrupted, internal error, usage error) are failures
+
+
+class PytestRunner:
+    def command(self, group: Group, *, python: str, options: PytestOptions) -> Launch:
+        argv = [python, "-m", "pytest", "-p", "harness_pytest"]
+        if options.markers:
+            argv += ["-m", options.markers]
+        if group.workers:
+            argv += ["-n", str(group.workers), "--dist", group.dist]
+        # With --markers most groups may have none, and that is as it should be.
+        return Launch(
+            argv=(*argv, *group.tests),
+            statuses={0: Status.PASSED, _NO_TESTS_RAN: Status.SKIPPED if options.markers else Status.NO_TESTS},
+            reports_tests=True,
+            pythonpath=str(_PLUGIN_DIRECTORY),
+        )

@@ -1,0 +1,118 @@
+"""Test events from bytes: what the pytest plugin writes, and what else may come down the pipe."""
+
+import json
+
+import pytest
+
+from harness.events import AnyEvent, TestFinished, TestStarted, Warned
+from harness.model import TestResult, TestStatus
+from harness.teststream import TestStream
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.events: list[AnyEvent] = []
+        self.stream = TestStream("search", 2, self.events.append)
+
+    def warnings(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, Warned)]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+def line(event: str, **fields: object) -> bytes:
+    return json.dumps({"event": event, **fields}).encode() + b"\n"
+
+
+def finish(test: str, status: str = "passed", **fields: object) -> bytes:
+    return line("finish", id=test, status=status, duration=0.5, **fields)
+
+
+def test_start_and_finish(heard: Heard) -> None:
+    heard.stream.feed(line("start", id="a.py::test") + finish("a.py::test", "failed", message="why", details="all"))
+    result = TestResult(id="a.py::test", status=TestStatus.FAILED, duration=0.5, message="why", details="all")
+    assert heard.events == [
+        TestStarted(group="search", attempt=2, test="a.py::test"),
+        TestFinished(group="search", attempt=2, result=result),
+    ]
+
+
+def test_pieces_of_any_size_mean_the_same(heard: Heard) -> None:
+    data = line("begin") + line("start", id="ä") + b"\n\n" + finish("ä") + line("end")
+    whole = Heard()
+    whole.stream.feed(data)
+    for index in range(len(data)):
+        heard.stream.feed(data[index : index + 1])
+    assert heard.events == whole.events
+    assert len(heard.events) == 2
+
+
+def test_counts(heard: Heard) -> None:
+    heard.stream.feed(finish("a", "failed") + finish("b") + finish("c", "error") + finish("d", "xfailed"))
+    assert (heard.stream.finished, heard.stream.failed) == (4, ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (b"", True),
+        (line("begin"), False),
+        (line("begin") + line("end"), True),
+        (line("start", id="a"), False),
+        (line("start", id="a") + finish("a"), True),
+        (line("begin") + line("start", id="a") + line("end"), False),
+    ],
+)
+def test_whole(heard: Heard, data: bytes, whole: bool) -> None:
+    heard.stream.feed(data)
+    assert heard.stream.is_whole is whole
+
+
+def test_what_still_runs_at_the_end_is_an_error(heard: Heard) -> None:
+    heard.stream.feed(line("start", id="a") + line("start", id="b") + finish("a"))
+    assert heard.stream.running == ["b"]
+    heard.stream.close("killed by SIGKILL")
+    last = heard.events[-1]
+    assert isinstance(last, TestFinished)
+    assert (last.result.id, last.result.status, last.result.message) == ("b", TestStatus.ERROR, "killed by SIGKILL")
+    assert last.result.duration >= 0
+    assert heard.stream.running == []
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"no json\n",
+        b"[]\n",
+        b'{"event": "dance"}\n',
+        b'{"event": "start"}\n',
+        b'{"event": "finish", "id": "a", "status": "splendid", "duration": 1}\n',
+        b'{"event": "finish", "id": "a", "status": "passed", "duration": "long"}\n',
+        b'{"event": "start", "id": "\xff"}\n',
+        b"\x00\xff\xfe\n",
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_garbage_is_dropped_with_one_warning(heard: Heard, garbage: bytes) -> None:
+    heard.stream.feed(garbage + line("start", id="a") + garbage)
+    assert len(heard.warnings()) == 1
+    assert heard.warnings()[0].startswith("search: not a test event, dropped")
+    assert TestStarted(group="search", attempt=2, test="a") in heard.events
+
+
+def test_a_line_without_end_takes_no_memory(heard: Heard) -> None:
+    for _ in range(100):
+        heard.stream.feed(b"x" * 65_536)
+        assert len(heard.stream._line) <= 1024 * 1024
+    heard.stream.feed(b"\n" + line("start", id="a"))
+    assert len(heard.warnings()) == 1
+    assert heard.stream.running == ["a"]
+
+
+def test_a_line_torn_at_the_end_is_no_garbage(heard: Heard) -> None:
+    heard.stream.feed(line("start", id="a") + b'{"event": "fin')
+    heard.stream.close("")
+    assert heard.warnings() == []
