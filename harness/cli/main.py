@@ -1,0 +1,116 @@
+"""The door: finds the project, finds the command, and turns every ending into an exit code.
+
+Commands are imported when they are called, one file each, so that `list` does not pay for what `test` needs.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from harness import __version__
+from harness.cli.door import Door, complain
+from harness.errors import ExitCode, HarnessError
+
+# In the order in which --help shows them. A command is `harness.cli.MODULE:FUNCTION`.
+COMMANDS = {
+    "test": "test:test",
+    "cicd": "cicd:cicd",
+    "list": "listing:list_groups",
+    "plan": "listing:plan",
+    "logs": "logs:logs",
+    "status": "status:status",
+    "setup": "setup:setup",
+    "clean": "clean:clean",
+}
+
+EXAMPLES = """\b
+Examples:
+  ./exec.sh local test --parallel          the suite, groups side by side
+  ./exec.sh local test --t test_deposits   one file, its output shown live
+  ./exec.sh local list                     what there is to run
+  ./exec.sh local logs -f financial        the log of a group, as it grows
+  ./exec.sh staging test --parallel        against services that run elsewhere"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click guesses among the commands that it knows, and these are not imported yet.
+            raise click.NoSuchCommand(error.command_name, possibilities=list(COMMANDS), ctx=ctx) from None
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"harness.cli.{module}"), function)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="COMMAND [OPTIONS]",
+)
+@click.version_option(__version__, prog_name="harness")
+@click.option("--project", metavar="DIR", type=click.Path(path_type=Path), help="Where harness.toml is.")
+@click.option("--environment", metavar="NAME", default="local", show_default=True, help="local, or one of the plan's.")
+@click.pass_context
+def cli(ctx: click.Context, project: Path | None, environment: str) -> None:
+    """Runs integration tests side by side, each group in an environment of its own.
+
+    Through exec.sh the environment comes first: ./exec.sh ENVIRONMENT COMMAND [OPTIONS].
+    """
+    ctx.obj = Door.at(project, environment)
+
+
+def main() -> int:
+    """Runs the command line and returns its exit code. A signal that stopped it is raised again."""
+    try:
+        code = cli.main(prog_name="harness", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        if (word := _environment(sys.argv)) in COMMANDS:
+            click.echo(f"The environment comes first, as in: ./exec.sh local {word}", err=True)
+        return ExitCode.USAGE
+    except HarnessError as error:
+        return complain(error)
+    except (click.Abort, KeyboardInterrupt):
+        return die_of(signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of our output has gone (`list | head -1`). What is still buffered must not raise at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    if code is not None and code > 128:
+        return die_of(code - 128)
+    return code or ExitCode.OK
+
+
+def _environment(argv: list[str]) -> str:
+    """What stands where exec.sh expects ENVIRONMENT: the command, where somebody forgot it."""
+    place = argv.index("--environment") + 1 if "--environment" in argv else len(argv)
+    return argv[place] if place < len(argv) else ""
+
+
+def die_of(number: int) -> int:
+    """Ends this process by the signal itself, so that a calling shell sees a signal and not merely a number."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number  # where the signal is blocked

@@ -1,0 +1,97 @@
+"""`status`: the newest run, seen from another terminal while it runs or after it.
+
+Reads the run's journal and nothing else; the exit code says only whether that could be done.
+"""
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from harness.cli.door import Door, log_dir_option, out, pass_door
+from harness.cli.runs import Watched, newest
+from harness.model import Status
+from harness.record import GroupRecord
+from harness.reporters.text import BOLD, CYAN, DIM, GLYPHS, GREEN, RED, paint, plural, printable, seconds
+
+RUNNING = ("▸", CYAN, "running")
+WAITING = ("·", DIM, "waiting")
+LOST = (*GLYPHS[Status.LOST], Status.LOST.value)
+
+
+@click.command("status", epilog="\b\nExample:\n  watch -n 1 ./exec.sh local status")
+@log_dir_option
+@pass_door
+def status(door: Door, log_dir: Path | None) -> int:
+    """Show how the newest run stands: its groups, their status, elapsed time and current test."""
+    watched = newest(door.log_dir(log_dir))
+    out().write(overview(watched, now=time.time()))
+    return 0
+
+
+def overview(watched: Watched, now: float) -> list[str]:
+    """The lines to show at wall time `now`."""
+    from tabulate import tabulate
+
+    alive = watched.is_running
+    lines = [paint(f"run {watched.files.run_id}", BOLD) + f": {verdict(watched, alive, now)}"]
+    record = watched.record
+    if record.started:
+        how = f"{plural(record.jobs, 'group')} at a time" if record.started.parallel else "one group at a time"
+        lines.append(f"  {record.started.environment}, {how}, {progress(watched)}")
+    services = [
+        f"  service {printable(name)}: {paint(printable(service.failure), RED)}"
+        for name, service in record.services.items()
+        if service.failure
+    ]
+    rows = [_row(group, record.started_at, now if alive else None) for group in record.groups.values()]
+    table = tabulate(rows, ["group", "status", "elapsed", "note"], tablefmt="plain", disable_numparse=True)
+    lines += [*services, "", *(f"  {line.rstrip()}" for line in table.splitlines())] if rows else services
+    return [*lines, "", f"  {paint('log', DIM)} {os.path.relpath(watched.files.main_log)}"]
+
+
+def verdict(watched: Watched, alive: bool, now: float) -> str:
+    """How the run as a whole stands, in a few words."""
+    record = watched.record
+    if record.finished:
+        code = record.finished.exit_code
+        when = datetime.fromtimestamp(record.started_at + record.finished.duration).strftime("%H:%M:%S")
+        stopped = f", stopped by {printable(record.finished.stopped_by)}" if record.finished.stopped_by else ""
+        words = paint("passed", GREEN) if code == 0 else paint(f"ended with exit code {code}", RED)
+        return f"{words} at {when} after {seconds(record.finished.duration)}{stopped}"
+    if not record.started:
+        return "has not begun"
+    if alive:
+        return (
+            f"{paint('running', CYAN)} for {seconds(max(0.0, now - record.started_at))} (process {record.started.pid})"
+        )
+    return f"{paint('died', RED)} after {seconds(record.elapsed)}: its process {record.started.pid} is gone"
+
+
+def progress(watched: Watched) -> str:
+    """How many groups have ended, and how."""
+    counts = watched.record.statuses
+    ended = f"{counts.total()} of {plural(len(watched.record.groups), 'group')} ended"
+    parts = [f"{count} {status.value}" for status, count in counts.items()]
+    return f"{ended} ({', '.join(parts)})" if parts else ended
+
+
+def _row(group: GroupRecord, started_at: float, now: float | None) -> tuple[str, str, str, str]:
+    """`now` is None where the run is over: what was running then has been lost."""
+    note, elapsed = "", None
+    if group.result:
+        glyph, colour, word = *GLYPHS[group.result.status], group.result.status.value
+        elapsed = group.result.duration if group.attempts else None
+        note = group.result.reason
+    elif group.running_since is None:
+        glyph, colour, word = WAITING
+    elif now is None:
+        glyph, colour, word = LOST
+    else:
+        glyph, colour, word = RUNNING
+        elapsed = max(0.0, now - started_at - group.running_since)
+        note = group.current_test
+    took = "" if elapsed is None else seconds(elapsed)
+    return printable(group.group.name), paint(f"{glyph} {word}", colour), took, printable(note)

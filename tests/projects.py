@@ -1,0 +1,135 @@
+"""A project in a temporary directory, run by a harness of its own process, and what it left behind."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from harness.events import AttemptFinished, AttemptSpawned, AttemptStarted, Stamped, decode
+from harness.files import RunFiles, newest_run
+from harness.verify import parse_status
+
+DEADLINE = 60.0  # seconds that anything here may take, on the slowest machine
+
+
+@dataclass
+class Ran:
+    """A run that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    log_dir: Path
+
+    @property
+    def files(self) -> RunFiles:
+        found = newest_run(self.log_dir)
+        assert found, "the run left nothing behind"
+        return found
+
+    @property
+    def events(self) -> list[Stamped]:
+        return [decode(line) for line in self.files.events.read_bytes().splitlines()]
+
+    @property
+    def report(self) -> dict:
+        return json.loads(self.files.report.read_text())
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {suite["name"]: suite["status"] for suite in self.report["suites"]}
+
+    def status_file(self, group: str) -> dict[str, str]:
+        return parse_status(self.files.status(group).read_text())
+
+    def log(self, group: str) -> str:
+        return self.files.group_log(group).read_text()
+
+    def most_at_once(self) -> int:
+        """The most attempts that were under way at one moment, by the order of the events."""
+        running = most = 0
+        for stamped in self.events:
+            running += isinstance(stamped.data, AttemptStarted)
+            running -= isinstance(stamped.data, AttemptFinished)
+            most = max(most, running)
+        return most
+
+
+@dataclass
+class Harness:
+    """The command line, in the project `directory`. Whatever it starts can be found by the mark in its environment."""
+
+    directory: Path
+    mark: str
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def plan(self, text: str) -> None:
+        (self.directory / "harness.toml").write_text(textwrap.dedent(text))
+
+    def write(self, name: str, text: str) -> None:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
+        clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "harness", *words],
+            cwd=self.directory,
+            env=clean | {"HARNESS_TEST_MARK": self.mark} | dict(env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> Ran:
+        stdout, stderr = process.communicate(timeout=DEADLINE)
+        return Ran(process.returncode, stdout, stderr, self.directory / "logs")
+
+    def run(self, *words: str, env: Mapping[str, str] | None = None) -> Ran:
+        return self.finish(self.start(*words, env=env))
+
+    def survivors(self) -> list[str]:
+        """The command lines of all processes that carry the mark, whatever session they are in."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("HARNESS_TEST_MARK") == self.mark:
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+    def await_event(self, kind: type, count: int = 1) -> None:
+        """Returns when the newest run has told of `count` events of this kind."""
+
+        def seen() -> bool:
+            run = newest_run(self.directory / "logs")
+            if run is None or not run.events.exists():
+                return False
+            lines = run.events.read_bytes().split(b"\n")[:-1]
+            return sum(isinstance(decode(line).data, kind) for line in lines) >= count
+
+        eventually(seen, f"{count} × {kind.__name__}")
+
+    def await_running(self, count: int) -> None:
+        self.await_event(AttemptSpawned, count)
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.02)
