@@ -43,10 +43,10 @@ fix: environment ## mend what can be mended by a tool
 	$(SHFMT) -w $(SHELL_SCRIPTS)
 
 test: environment ## the harness's own tests, the slow ones left out
-	$(BIN)/python -m pytest -m "not slow" $(OPTIONS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(OPTIONS)
 
 test-all: environment ## the harness's own tests
-	$(BIN)/python -m pytest $(OPTIONS)
+	$(BIN)/python -m pytest -n 2 $(OPTIONS)
 
 bench: environment ## measure the harness beside other tools
 	$(BIN)/python -m benchmarks $(OPTIONS)
