@@ -1,0 +1,1 @@
+../run_parallel_tests.sh
