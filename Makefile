@@ -4,8 +4,7 @@
 .PHONY: help environment setup test-parallel test-parallel-fast test-parallel-fail-fast check fix test test-all bench clean
 
 BIN := .venv/bin
-SHELL_SCRIPTS := exec.sh run_parallel_tests.sh .ci/run
-SHFMT := $(BIN)/shfmt -i 4
+SHELL_SCRIPTS := exec.sh run_parallel_tests.sh .ci/run .ci/check
 
 # make test-parallel OPTIONS="--jobs 8 --verbose"
 OPTIONS ?=
@@ -31,16 +30,12 @@ environment:
 	@./exec.sh --version >/dev/null
 
 check: environment ## lint, formats, types, shell scripts
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/shellcheck -x $(SHELL_SCRIPTS)
-	$(SHFMT) -d $(SHELL_SCRIPTS)
+	.ci/check
 
 fix: environment ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(SHFMT) -w $(SHELL_SCRIPTS)
+	$(BIN)/shfmt -i 4 -w $(SHELL_SCRIPTS)
 
 test: environment ## the harness's own tests, the slow ones left out
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(OPTIONS)
