@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -78,9 +79,11 @@ class Harness:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
         ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
         clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
+        # Whatever we inherited ourselves.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
@@ -91,6 +94,7 @@ class Harness:
             encoding="utf-8",
             start_new_session=True,
         )
+        signal.signal(signal.SIGHUP, before)
         self.processes.append(process)
         return process
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -371,7 +372,7 @@ def test_the_pipeline_stops_at_the_first_stage_that_fails(suite: Harness) -> Non
         + """
     [[pipeline]]
     name = "lint"
-    command = "echo linted"
+    command = "echo linted; grep SigIgn /proc/self/status || true"
 
     [[pipeline]]
     name = "suite"
@@ -386,6 +387,8 @@ def test_the_pipeline_stops_at_the_first_stage_that_fails(suite: Harness) -> Non
     assert good.code == 0
     assert good.stdout.splitlines()[-1] == "tests: 6 passed, 0 failed, 1 skipped"
     assert "published" in good.stdout
+    if ignored := re.search(r"SigIgn:\s*(\w+)", good.stdout):
+        assert not int(ignored[1], 16) & 1, "a stage hears SIGHUP"
     bad = suite.run("cicd", "--parallel", env={"TITLE": "wrong"})
     assert bad.code == 1
     assert "published" not in bad.stdout

@@ -79,11 +79,7 @@ def harness_log(harness: Harness) -> str:
 
 def test_under_nohup_a_hangup_changes_nothing(harness: Harness) -> None:
     harness.plan(plan("until [ -e go ]; do sleep 0.02; done"))
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = harness.start("test", "--parallel", "--jobs", "5")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = harness.start("test", "--parallel", "--jobs", "5", nohup=True)
     harness.await_running(5)
     process.send_signal(signal.SIGHUP)
     harness.write("go", "")
