@@ -68,7 +68,7 @@ GUARD = _request(
 
 _COMMON = (
     Key("reuse", SWITCH, False, "One lease per slot, handed from group to group, instead of one per group."),
-    Key("check", SWITCH, False, "After the release, look whether it is really gone."),
+    Key("check", SWITCH, False, "After each group, look whether it touched what is not its own."),
 )
 
 

@@ -149,14 +149,21 @@ GROUP = Table(
         "all of the plan",
     ),
     Key("env", ENV, {}, "Its own variables; over those of the environment."),
-    Key("isolate", NAMES, [], "Entries of `[isolation.NAME]` that it gets one each of."),
+    Key(
+        "isolate",
+        NAMES,
+        [],
+        "Entries of `[isolation.NAME]` that it gets one each of. Checked, but not carried out yet: a group that has it "
+        "is refused when it would run.",
+    ),
     Key("workers", Count(0), 0, "Of pytest-xdist; it then takes as many slots. 0: one process, no xdist."),
     Key("dist", Choice("loadfile", "load", "loadscope", "worksteal"), "loadfile", "How the workers share the tests."),
     Key(
         "inputs",
         ListOf(FilePath("glob"), single=True),
         [],
-        "Files of the project, as globs; if none has changed since it passed, it is `cached`.",
+        "Files of the project, as globs; if none has changed since it passed, it is `cached`. Checked, but "
+        "without effect yet.",
     ),
 )
 
