@@ -429,3 +429,55 @@ def test_files_of_a_run_are_for_their_owner_alone(suite: Harness) -> None:
     for path in [*ran.files.run_dir.iterdir(), ran.files.main_log, ran.files.group_log("pages")]:
         assert Path(path).stat().st_mode & 0o077 == 0, path
     assert os.access(ran.files.run_dir, os.R_OK)
+
+
+def test_results_that_do_not_add_up_are_never_a_pass(harness: Harness) -> None:
+    """A group that tampers with what another left behind stands for a harness that loses it."""
+    harness.plan(
+        """
+        [[phases]]
+        name = "one"
+
+        [[phases.groups]]
+        name = "a"
+        command = "true"
+
+        [[phases]]
+        name = "two"
+
+        [[phases.groups]]
+        name = "b"
+        command = "rm logs/.a_status_*"
+        """
+    )
+    ran = harness.run("test")
+    assert ran.code == 70
+    assert "contradict" in ran.stderr
+    assert ".a_status_" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_isolation_is_refused_as_long_as_it_is_not_carried_out(harness: Harness) -> None:
+    harness.plan(
+        """
+        [isolation.tmpdir]
+
+        [[phases]]
+        name = "p"
+
+        [[phases.groups]]
+        name = "a"
+        command = "true"
+        isolate = "tmpdir"
+        """
+    )
+    ran = harness.run("test")
+    assert ran.code == 2
+    assert "isolate" in ran.stderr
+    assert not ran.log_dir.exists()
+    assert harness.run("list").code == 0
+
+
+def test_completion(harness: Harness) -> None:
+    asked = {"_HARNESS_COMPLETE": "bash_complete", "COMP_WORDS": "harness test --par", "COMP_CWORD": "2"}
+    assert harness.run(env=asked).stdout.splitlines() == ["plain,--parallel"]
