@@ -100,6 +100,10 @@ class RunFiles:
         return self.run_dir / "junit.xml"
 
     @property
+    def trace(self) -> Path:
+        return self.run_dir / "trace.json"
+
+    @property
     def test_report(self) -> Path:
         """The report of the newest run to end, always under the same name."""
         return self.log_dir / "test-report.json"

@@ -18,12 +18,14 @@ from harness.reporters.junit import JUnit
 from harness.reporters.live import Live
 from harness.reporters.report_json import JsonReport
 from harness.reporters.status import StatusFiles
+from harness.reporters.trace import Trace
 
 REPORTERS: dict[str, Callable[[Context], Reporter]] = {
     "journal": Journal,
     "status": StatusFiles,
     "json": JsonReport,
     "junit": JUnit,
+    "trace": Trace,
     "mainlog": MainLog,
     "console": Console,
     "live": Live,
@@ -37,7 +39,7 @@ def standard(context: Context, *, live: bool, github: bool) -> list[Reporter]:
     With `live` the console redraws itself, unless the groups' own output is shown, which would flicker.
     """
     eyes = "live" if live and context.detail is not Detail.VERBOSE else "console"
-    names = ["journal", "status", "json", "junit", "mainlog", eyes, *(["github"] if github else [])]
+    names = ["journal", "status", "json", "junit", "trace", "mainlog", eyes, *(["github"] if github else [])]
     return [REPORTERS[name](context) for name in names]
 
 

@@ -89,6 +89,8 @@ def test_a_run_that_passes_leaves_everything_that_the_docs_promise(suite: Harnes
     assert json.loads(ran.files.test_report.read_text())["suites"] == ran.report["suites"]
     cases = [case.get("name") for case in ElementTree.parse(ran.files.junit).iter("testcase")]
     assert len(cases) == 4 + 3, cases  # a case per pytest test, and one for each command or skipped group
+    spans = {event["name"] for event in json.loads(ran.files.trace.read_text())["traceEvents"]}
+    assert {"core", "pages", "build", "ship"} <= spans
     assert ran.files.main_log.read_text() == ran.stdout
     assert "\x1b" not in ran.stdout
 

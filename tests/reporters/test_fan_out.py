@@ -78,7 +78,7 @@ def test_the_record_is_up_to_date_before_a_reporter_hears_of_an_event(history: A
 )
 def test_the_reporters_of_a_run(history: Any, live: bool, github: bool, detail: Detail, names: list[str]) -> None:
     made = standard(history.context(detail=detail), live=live, github=github)
-    files = ["journal", "status files", "JSON report", "JUnit report", "main log"]
+    files = ["journal", "status files", "JSON report", "JUnit report", "trace", "main log"]
     assert [reporter.name for reporter in made] == [*files, *names]
     assert [reporter.durable for reporter in made] == [True] * 5 + [False] * len(names)
     assert Reporters(history.record, made).close() == []

@@ -1,0 +1,86 @@
+"""trace.json: the run as a timeline, for https://ui.perfetto.dev or chrome://tracing.
+
+The format is the Trace Event Format's JSON object form: complete events (`ph` X), times in microseconds since the run
+began, one track (`tid`) a slot, named by metadata events (`ph` M). A group's attempt is a span on its slot's track, its
+tests are spans within it; where pytest-xdist runs several at a time, those that overlap get tracks of their own.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from harness.events import (
+    AttemptFinished,
+    AttemptStarted,
+    PhaseFinished,
+    PhaseStarted,
+    RunFinished,
+    ServiceReady,
+    Stamped,
+    TestFinished,
+)
+from harness.files import write_atomically
+from harness.reporters.base import Context, Quiet
+
+PHASES, SERVICES = "phases", "services"
+
+
+class Trace(Quiet):
+    name: ClassVar[str] = "trace"
+    durable: ClassVar[bool] = True
+
+    def __init__(self, context: Context) -> None:
+        self._files = context.files
+        self._spans: list[dict[str, Any]] = []
+        self._tracks: dict[str, int] = {PHASES: 0, SERVICES: 1}
+        self._began: dict[str, float] = {}  # of phases and attempts that have not ended, by what they are
+        self._slots: dict[str, int] = {}
+        self._busy_until: dict[str, float] = {}  # by track, of tests
+
+    def handle(self, stamped: Stamped) -> None:
+        match stamped.data:
+            case PhaseStarted(phase=phase):
+                self._began[f"phase {phase}"] = stamped.elapsed
+            case PhaseFinished(phase=phase):
+                self._span(phase, PHASES, self._began.pop(f"phase {phase}"), stamped.elapsed)
+            case ServiceReady(service=service, seconds=seconds):
+                self._span(f"{service} starts", SERVICES, stamped.elapsed - seconds, stamped.elapsed)
+            case AttemptStarted(group=group, slot=slot):
+                self._began[f"group {group}"] = stamped.elapsed
+                self._slots[group] = slot
+            case AttemptFinished(outcome=outcome):
+                began = self._began.pop(f"group {outcome.group}")
+                track = f"slot {self._slots[outcome.group]}"
+                shown = {"status": outcome.status.value, "attempt": outcome.attempt, "reason": outcome.reason}
+                self._span(outcome.group, track, began, stamped.elapsed, **shown)
+            case TestFinished(group=group, result=result):
+                began = max(stamped.elapsed - result.duration, self._began[f"group {group}"])
+                track = self._free_track(f"slot {self._slots[group]}", began)
+                self._busy_until[track] = stamped.elapsed
+                self._span(result.id, track, began, stamped.elapsed, status=result.status.value)
+            case RunFinished():
+                write_atomically(self._files.trace, msgspec.json.encode({"traceEvents": self._events()}) + b"\n")
+
+    def _free_track(self, slot: str, began: float) -> str:
+        """The slot's own track, or the first beside it on which no other test was running."""
+        track, number = slot, 1
+        while self._busy_until.get(track, 0.0) > began:
+            number += 1
+            track = f"{slot}, worker {number}"
+        return track
+
+    def _span(self, name: str, track: str, began: float, ended: float, **shown: object) -> None:
+        number = self._tracks.setdefault(track, len(self._tracks))
+        times = {"ts": _microseconds(began), "dur": _microseconds(ended) - _microseconds(began)}
+        self._spans.append({"name": name, "ph": "X", "pid": 1, "tid": number, **times, "args": shown})
+
+    def _events(self) -> list[dict[str, Any]]:
+        named = [
+            {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": track}}
+            for track, number in self._tracks.items()
+        ]
+        return named + self._spans
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
