@@ -80,7 +80,7 @@ def test_the_reporters_of_a_run(history: Any, live: bool, github: bool, detail: 
     made = standard(history.context(detail=detail), live=live, github=github)
     files = ["journal", "status files", "JSON report", "JUnit report", "trace", "main log"]
     assert [reporter.name for reporter in made] == [*files, *names]
-    assert [reporter.durable for reporter in made] == [True] * 5 + [False] * len(names)
+    assert [reporter.durable for reporter in made] == [True] * 6 + [False] * len(names)
     assert Reporters(history.record, made).close() == []
 
 

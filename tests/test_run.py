@@ -1,0 +1,80 @@
+"""The loop itself, with real processes and reporters that misbehave. Whole runs are tested in end_to_end/."""
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from harness.events import AttemptFinished, Stamped
+from harness.files import open_run
+from harness.model import Environment, Group, Phase, Plan
+from harness.record import RunRecord
+from harness.reporters import Reporters
+from harness.run import Request, execute
+from harness.runners import PytestOptions
+
+
+class Fails:
+    """A reporter that cannot write once an attempt has ended."""
+
+    name = "report"
+
+    def __init__(self, *, durable: bool) -> None:
+        self.durable = durable
+
+    def handle(self, stamped: Stamped) -> None:
+        if isinstance(stamped.data, AttemptFinished):
+            raise OSError(28, "No space left on device")
+
+    def output(self, group: str, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def run(tmp_path: Path, reporter: Fails, second: str) -> tuple[int, RunRecord]:
+    """Three groups, one at a time; `second` is the command of the second."""
+    commands = {"first": "true", "second": second, "third": "true"}
+    groups = tuple(Group(name=name, phase="p", command=command) for name, command in commands.items())
+    plan = Plan(
+        project=str(tmp_path), phases=(Phase(name="p", groups=groups),), environments=(Environment(name="local"),)
+    )
+    request = Request(
+        plan=plan,
+        phases=plan.phases,
+        off={},
+        deselected=0,
+        services=(),
+        environment="local",
+        parallel=False,
+        jobs=1,
+        max_failures=0,
+        global_timeout=None,
+        shell=dict(os.environ),
+        dotenv={},
+        pytest=PytestOptions(),
+        python=sys.executable,
+        shows_output=False,
+    )
+    record = RunRecord()
+    return execute(request, open_run(tmp_path, datetime.now()), Reporters(record, [reporter])), record
+
+
+def statuses(record: RunRecord) -> dict[str, str]:
+    return {name: group.status or "" for name, group in record.groups.items()}
+
+
+def test_a_report_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """The second group starts while the failure of the first one's report is noticed."""
+    code, record = run(tmp_path, Fails(durable=True), "exec sleep 1000")
+    assert code == 3
+    assert statuses(record) == {"first": "passed", "second": "interrupted", "third": "not_run"}
+    assert "No space left" in record.warnings[0]
+
+
+def test_a_reporter_for_the_eyes_does_not(tmp_path: Path) -> None:
+    code, record = run(tmp_path, Fails(durable=False), "true")
+    assert code == 0
+    assert statuses(record) == {"first": "passed", "second": "passed", "third": "passed"}
+    assert "No space left" in record.warnings[0]
