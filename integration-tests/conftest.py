@@ -5,15 +5,10 @@ and deleted at the end, so that a file can be run by hand against a service that
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# pytest may run from anywhere and import tests by path; the helpers beside this file are imported by name.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from client import Api, User, unique
 from monitoring import Prometheus, running_prometheus, tool
 

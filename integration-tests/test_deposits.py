@@ -29,6 +29,16 @@ def test_several_deposits_add_up_and_each_is_in_the_ledger_of_its_owner(user: Us
     assert (other.balance, other.ledger()) == (0, [])
 
 
+def test_what_is_pending_shrinks_by_each_deposit_that_ends(user: User) -> None:
+    """Only what has been asked about has ended, however long ago the network was done with it."""
+    small, large, declined = user.deposit(200), user.deposit(3000), user.deposit(10_000, card="card_declined")
+    assert user.get("/v1/wallet") == {"balance_cents": 0, "pending_cents": 13_200}
+    for deposit, balance, pending in ((declined, 0, 3200), (large, 3000, 200), (small, 3200, 0)):
+        user.settle(deposit)
+        assert user.get("/v1/wallet") == {"balance_cents": balance, "pending_cents": pending}
+    assert [entry["balance_cents"] for entry in user.ledger()] == [3200, 3000]
+
+
 @pytest.mark.parametrize("cents", [0, 99, -100, 1_000_001, 150.5, "much", None, 10**30])
 def test_an_amount_out_of_bounds_is_refused(user: User, cents: object) -> None:
     with refused(422, "invalid"):

@@ -18,6 +18,8 @@ class Market:
     """Published, for 1,200 cents; bought by each buyer in one test."""
     guide: Json
     """Published, and changed by one test."""
+    atlas: Json
+    """Published, for 1,000 cents until one test changes that."""
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +27,9 @@ def market(api: Api) -> Market:
     seller, buyers = api.register("author"), [api.register("funded") for _ in range(2)]
     (file,) = seller.scanned(seller.upload(b"%PDF-1.7 all about owls", "owls.pdf", "application/pdf"))
     book = seller.offer("direct", file_id=file["id"], title="All about owls", price_cents=1200)
-    guide = seller.offer("direct", file_id=file["id"], title=f"Guide {word()}")
-    settle_all(*((buyer, buyer.deposit(100_000)) for buyer in buyers), (seller, seller.publish(book, guide)))
-    return Market(seller, buyers, file, book, guide)
+    guide, atlas = (seller.offer("direct", file_id=file["id"], title=f"{name} {word()}") for name in ("Guide", "Atlas"))
+    settle_all(*((buyer, buyer.deposit(100_000)) for buyer in buyers), (seller, seller.publish(book, guide, atlas)))
+    return Market(seller, buyers, file, book, guide, atlas)
 
 
 def test_a_direct_thing_delivers_a_file(market: Market) -> None:
@@ -101,6 +103,18 @@ def test_a_thing_is_bought_once_even_by_the_impatient(market: Market) -> None:
     before = buyer.balance
     assert codes(together([lambda: buyer.buy(market.book)] * 5)) == ["already_bought"] * 4 + ["ok"]
     assert buyer.balance == before - 1200
+
+
+def test_the_price_is_what_it_was_when_it_was_bought(market: Market, user: User, other: User) -> None:
+    """The seller raises it while a card is being charged."""
+    path, earned = f"/v1/searchables/{market.atlas['id']}", market.seller.balance
+    purchase = user.buy(market.atlas, method="card")
+    market.seller.patch(path, price_cents=9000)
+    assert other.get(path)["price_cents"] == 9000
+    assert user.settle({"id": purchase["payment_id"]})["amount_cents"] == 1000
+    paid = user.get(f"/v1/purchases/{purchase['id']}")
+    assert (paid["status"], paid["price_cents"], paid["fee_cents"]) == ("paid", 1000, 50)
+    assert market.seller.balance == earned + 950
 
 
 def test_nobody_buys_from_themselves_or_without_money(market: Market, user: User) -> None:

@@ -106,6 +106,25 @@ def test_a_file_that_is_offered_stays(user: User) -> None:
         user.delete(f"/v1/files/{file['id']}")
 
 
+def test_what_is_infected_is_not_sold_but_a_clean_file_in_its_place_is(user: User, other: User) -> None:
+    """Of the same name and owner, and scanned all the same: the verdict is on the content."""
+    bad = user.upload(b"la la la " + VIRUS, "song.txt")
+    thing = user.offer("direct", file_id=bad["id"], price_cents=0)
+    user.scanned(bad)
+    with refused(409, "file_not_clean"):
+        user.publish(thing)
+    assert user.get("/v1/payments")["items"] == []
+    good = user.upload(b"la la la", "song.txt")
+    assert good["status"] == "scanning"
+    assert [file["status"] for file in user.scanned(good, bad)] == ["clean", "infected"]
+    thing = user.offer("direct", file_id=good["id"], price_cents=0)
+    user.settle(user.publish(thing))
+    other.buy(thing)
+    assert other.download(good["id"]) == b"la la la"
+    with refused(403, "not_yours"):
+        other.download(bad["id"])
+
+
 def test_bought_storage_counts_once_it_is_paid(user: User) -> None:
     payment = user.post("/v1/storage", blocks=2)
     assert payment["amount_cents"] == 200

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from client import Api, User, codes, eventually, refused, together
+from client import Api, User, codes, eventually, refused, settle_all, together
 
 
 def credits_of(user: User) -> int:
@@ -121,3 +121,11 @@ def test_who_has_none_left_can_go_on_after_buying(user: User, other: User) -> No
 def test_a_declined_card_adds_none(user: User) -> None:
     failed = user.settle(user.post("/v1/invites/packs", card="card_declined"))
     assert (failed["status"], credits_of(user)) == ("failed", 3)
+
+
+def test_packs_that_are_paid_at_the_same_time_add_up_without_the_declined_one(user: User) -> None:
+    cards = ("card_visa", "card_declined", "card_master")
+    packs = [user.post("/v1/invites/packs", card=card) for card in cards]
+    settle_all(*((user, pack) for pack in packs))
+    assert [user.refresh(pack["id"])["status"] for pack in packs] == ["settled", "failed", "settled"]
+    assert credits_of(user) == 13, "asking again adds nothing"

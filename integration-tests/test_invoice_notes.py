@@ -69,6 +69,19 @@ def test_what_is_not_paid_yet_has_no_invoice(trade: Trade, user: User) -> None:
     assert user.get("/v1/invoices")["items"] == []
 
 
+def test_a_card_that_is_charged_has_an_invoice_and_one_that_is_declined_has_none(
+    trade: Trade, user: User, other: User
+) -> None:
+    good = user.buy(trade.sold, method="card")
+    bad = other.buy(trade.sold, method="card", card="card_declined")
+    settle_all((user, {"id": good["payment_id"]}), (other, {"id": bad["payment_id"]}))
+    (invoice,) = user.get("/v1/invoices")["items"]
+    assert (invoice["purchase_id"], invoice["price_cents"], invoice["buyer"]) == (good["id"], 2000, user.handle)
+    assert other.get("/v1/invoices")["items"] == []
+    about = [item["purchase_id"] for item in trade.seller.get("/v1/invoices")["items"]]
+    assert (about.count(good["id"]), about.count(bad["id"])) == (1, 0)
+
+
 def test_invoices_issued_at_once_have_numbers_of_their_own(api: Api, trade: Trade) -> None:
     buyers = [api.register("buyer") for _ in range(6)]
     numbers = [purchase["invoice"] for purchase in values(together([lambda b=b: b.buy(trade.free) for b in buyers]))]

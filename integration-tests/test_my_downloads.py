@@ -86,6 +86,19 @@ def test_paid_by_card_it_is_there_when_the_payment_has_settled(user: User, other
     assert other.buy(shop.chapters[1], method="card")["status"] == "pending"
 
 
+def test_who_was_declined_can_pay_again_and_has_one_download(user: User, shop: Shop) -> None:
+    tries = []
+    for card, status in (("card_declined", "failed"), ("card_master", "settled")):
+        assert downloads(user) == []
+        tries.append(user.buy(shop.chapters[0], method="card", card=card))
+        assert user.settle({"id": tries[-1]["payment_id"]})["status"] == status
+    (mine,) = downloads(user)
+    assert (mine["purchase_id"], mine["downloads"]) == (tries[1]["id"], 0)
+    assert user.download(shop.files[0]["id"]) == b"chapter 1"
+    bought = user.get("/v1/purchases")["items"]
+    assert [(it["id"], it["status"]) for it in bought] == [(tries[1]["id"], "paid"), (tries[0]["id"], "failed")]
+
+
 def test_two_buyers_of_one_file_have_a_download_each(user: User, other: User, shop: Shop) -> None:
     for buyer in (user, other):
         buyer.buy(shop.sample)

@@ -151,6 +151,24 @@ def test_a_booking_cancelled_in_time_frees_the_slot_and_returns_the_price(market
     assert market.buyer.buy(market.venue, slot_id=when["id"])["status"] == "paid"
 
 
+def test_a_booking_paid_by_card_is_cancelled_once_it_has_settled_and_returned_to_the_balance(
+    market: Market, user: User, other: User
+) -> None:
+    (when,) = market.seller.slots(market.venue, slot(70))
+    earned = market.seller.balance
+    booking = user.buy(market.venue, slot_id=when["id"], method="card")
+    path = f"/v1/purchases/{booking['id']}"
+    with refused(409, "not_cancellable"):
+        user.post(f"{path}/cancel")
+    user.settle({"id": booking["payment_id"]})
+    paid = user.get(path)
+    assert (paid["status"], paid["invoice"] is None, market.seller.balance) == ("paid", False, earned + 2850)
+    assert when["id"] not in free(other, market.venue)
+    user.post(f"{path}/cancel")
+    assert (user.balance, market.seller.balance) == (2850, earned)
+    assert when["id"] in free(other, market.venue)
+
+
 def test_a_booking_is_cancelled_once(market: Market) -> None:
     (when,) = market.seller.slots(market.venue, slot(60))
     booking = market.buyer.buy(market.venue, slot_id=when["id"])

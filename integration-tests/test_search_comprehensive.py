@@ -31,6 +31,9 @@ class Catalogue:
     beside: User
     """Another owner, of one thing that is free of charge and not rated yet."""
     unrated: Json
+    reader: User
+    """Owner of a third thing, which one test edits."""
+    edited: Json
 
     def found(self, **filters: Any) -> list[str]:
         return self.api.found(owner=self.owner.handle, **filters)
@@ -47,13 +50,18 @@ def catalogue(api: Api) -> Catalogue:
         for title, details in OFFERS.items()
     ]
     beside = api.register("beside")
-    unrated = beside.offer(price_cents=0)
-    settle_all((reader, reader.deposit(10_000)), (beside, beside.publish(unrated)), (owner, owner.publish(*things)))
+    unrated, edited = beside.offer(price_cents=0), reader.offer(title="A first draft")
+    settle_all(
+        (reader, reader.deposit(10_000)),
+        (reader, reader.publish(edited)),
+        (beside, beside.publish(unrated)),
+        (owner, owner.publish(*things)),
+    )
     for thing, stars in zip(things, (5, 2), strict=False):
         reader.buy(thing)
         reader.rate(thing, stars)
     eventually(lambda: api.search(owner=owner.handle)["total"], lambda total: total == len(OFFERS))
-    return Catalogue(api, owner, beside, unrated)
+    return Catalogue(api, owner, beside, unrated, reader, edited)
 
 
 def test_words_are_found_in_titles_before_descriptions(catalogue: Catalogue) -> None:
@@ -178,12 +186,39 @@ def test_what_is_published_is_found_a_moment_later_and_a_draft_never(api: Api, u
     assert api.found(q=name) == []
 
 
+def test_what_was_taken_down_is_found_again_after_another_fee_and_another_moment(api: Api, user: User) -> None:
+    """Taken down before the index got to it, which must not remember it either."""
+    name = word()
+    thing = user.offer(title=f"Encore {name}")
+    user.settle(user.publish(thing))
+    user.post(f"/v1/searchables/{thing['id']}/unpublish")
+    user.settle(user.publish(thing))
+    assert user.get(f"/v1/searchables/{thing['id']}")["status"] == "published"
+    assert api.found(q=name) == []
+    eventually(lambda: api.found(q=name), lambda titles: titles == [thing["title"]])
+    assert [(fee["kind"], fee["amount_cents"]) for fee in user.get("/v1/payments")["items"]] == [("listing", 50)] * 2
+
+
 def test_what_was_not_paid_is_not_found_but_can_be_tried_again(api: Api, user: User) -> None:
     thing = user.offer()
     assert user.settle(user.publish(thing, card="card_declined"))["status"] == "failed"
     assert user.settle(user.publish(thing))["status"] == "settled"
     found = eventually(lambda: api.search(owner=user.handle), lambda it: it["total"] == 1)
     assert found["items"][0]["id"] == thing["id"]
+
+
+def test_an_edit_counts_at_once_as_a_filter_and_later_as_words(api: Api, catalogue: Catalogue) -> None:
+    """Of the two edits each leaves alone what the other wrote."""
+    path, mine = f"/v1/searchables/{catalogue.edited['id']}", {"owner": catalogue.reader.handle}
+    eventually(lambda: api.found(**mine, q="draft"), lambda titles: titles == ["A first draft"])
+    catalogue.reader.patch(path, description="About volcanoes.", price_cents=77)
+    assert api.found(**mine, min_price=77, max_price=77) == ["A first draft"]
+    assert api.found(**mine, q="volcano") == []
+    eventually(lambda: api.found(**mine, q="volcano"), lambda titles: titles == ["A first draft"])
+    catalogue.reader.patch(path, title="A final version")
+    assert api.found(**mine, q="draft") == ["A final version"], "the new title is shown, the old one still searched"
+    eventually(lambda: api.found(**mine, q="draft"), lambda titles: titles == [])
+    assert api.found(**mine, q="final volcano", max_price=77) == ["A final version"]
 
 
 def test_a_new_rating_counts_at_once(api: Api, catalogue: Catalogue, user: User) -> None:

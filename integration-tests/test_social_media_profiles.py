@@ -71,6 +71,16 @@ def test_a_link_is_pending_until_it_is_moderated_and_again_when_it_changes(api: 
     eventually(lambda: links(api, other), lambda seen: seen == {"x": "verified"})
 
 
+def test_a_verified_link_that_changes_for_the_worse_is_rejected_alone(api: Api, user: User) -> None:
+    """Good conduct is no pass for later; nor does one bad link count against the others."""
+    link(user, "github", "octocat")
+    link(user, "youtube", "the.band")
+    eventually(lambda: links(api, user), lambda seen: seen == {"github": "verified", "youtube": "verified"})
+    link(user, "github", "AdminOfEverything")
+    assert links(api, user) == {"github": "pending", "youtube": "verified"}
+    eventually(lambda: links(api, user), lambda seen: seen == {"github": "rejected", "youtube": "verified"})
+
+
 def test_a_user_has_one_link_a_network_and_several_networks(api: Api, user: User) -> None:
     link(user, "github", "first")
     link(user, "github", "second")
@@ -89,3 +99,11 @@ def test_a_removed_link_is_gone(api: Api, user: User) -> None:
     assert links(api, user) == {}
     with refused(404, "link_not_found"):
         user.delete("/v1/users/me/links/x")
+
+
+def test_a_link_that_is_removed_before_it_is_moderated_does_not_come_back(api: Api, user: User) -> None:
+    link(user, "x", "jane")
+    user.delete("/v1/users/me/links/x")
+    link(user, "github", "octocat")  # moderated after the other would have been
+    eventually(lambda: links(api, user), lambda seen: seen == {"github": "verified"})
+    assert link(user, "x", "official_jane")["status"] == "pending"

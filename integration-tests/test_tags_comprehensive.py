@@ -159,6 +159,18 @@ def test_new_tags_count_at_once_as_a_filter_and_later_as_a_word(api: Api, forest
     eventually(lambda: api.found(q=tag["name"]), lambda titles: titles == ["Untagged at first"])
 
 
+def test_a_tag_taken_off_is_gone_at_once_as_a_filter_and_later_as_a_word(api: Api, forest: Forest) -> None:
+    owner, path = forest.beside, f"/v1/searchables/{forest.untagged['id']}/tags"
+    kept, taken = (api.tag(owner, unique(name)) for name in ("kept", "taken"))
+    title = [forest.untagged["title"]]
+    owner.put(path, tag_ids=[kept["id"], taken["id"]])
+    eventually(lambda: api.found(q=taken["name"]), lambda titles: titles == title)
+    owner.put(path, tag_ids=[kept["id"]])
+    assert (api.found(tag=taken["id"]), api.found(q=taken["name"])) == ([], title)
+    eventually(lambda: api.found(q=taken["name"]), lambda titles: titles == [])
+    assert api.found(tag=kept["id"]) == api.found(q=kept["name"]) == title
+
+
 def test_a_tag_that_moves_is_found_below_its_new_parent(api: Api, forest: Forest) -> None:
     """By a search for the new parent, at once and without any indexing."""
     new = api.tag(forest.owner)

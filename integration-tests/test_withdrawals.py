@@ -20,7 +20,7 @@ def movements(user: User) -> list[tuple[str, int]]:
     return [(entry["reason"], entry["amount_cents"]) for entry in ledger]
 
 
-def test_a_withdrawal_is_taken_at_once_and_given_back_if_the_bank_returns_it(funded: list[User]) -> None:
+def test_a_withdrawal_is_taken_at_once_and_what_the_bank_returns_can_be_paid_out_again(funded: list[User]) -> None:
     lucky, unlucky = funded.pop(), funded.pop()
     paid, returned = lucky.withdraw(400), unlucky.withdraw(1000, CLOSED_IBAN)
     assert (paid["kind"], paid["status"]) == ("withdrawal", "pending")
@@ -29,7 +29,12 @@ def test_a_withdrawal_is_taken_at_once_and_given_back_if_the_bank_returns_it(fun
     assert (lucky.refresh(paid["id"])["status"], unlucky.refresh(returned["id"])["status"]) == ("settled", "failed")
     assert (lucky.balance, unlucky.balance) == (600, 1000)
     assert movements(lucky) == [("deposit", 1000), ("withdrawal", -400)]
-    assert movements(unlucky) == [("deposit", 1000), ("withdrawal", -1000), ("withdrawal returned", 1000)]
+    given_back = [("deposit", 1000), ("withdrawal", -1000), ("withdrawal returned", 1000)]
+    assert movements(unlucky) == given_back
+    with refused(409, "insufficient_funds"):
+        unlucky.withdraw(1001)
+    assert unlucky.settle(unlucky.withdraw(1000))["status"] == "settled"
+    assert movements(unlucky) == [*given_back, ("withdrawal", -1000)]
 
 
 def test_more_than_there_is_cannot_be_withdrawn(user: User) -> None:

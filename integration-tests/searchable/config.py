@@ -12,7 +12,9 @@ class Settings:
     database_url: str
     platform_key: str
     settlement_seconds: float = 1.0
-    """How long the payment network takes to settle; real ones take seconds to days."""
+    """How long the payment network takes to settle a card; real ones take seconds to days."""
+    payout_seconds: float = 2.0
+    """How long a bank takes to accept a payout, or to send it back: longer than a card, there as here."""
     background_seconds: float = 0.5
     """How long the index, the virus scan and the moderation gather work before they run."""
     network_rate: float = 12.0

@@ -60,8 +60,9 @@ class Receipt:
 class PaymentNetwork:
     """Accounts by name, opened on first use."""
 
-    def __init__(self, rate: float, burst: int, settlement_seconds: float) -> None:
-        self.rate, self.burst, self.settlement_seconds = rate, burst, settlement_seconds
+    def __init__(self, rate: float, burst: int, settlement_seconds: float, payout_seconds: float) -> None:
+        self.rate, self.burst = rate, burst
+        self.settlement_seconds, self.payout_seconds = settlement_seconds, payout_seconds
         self.accounts: dict[str, TokenBucket] = {}
         self.lock = threading.Lock()
 
@@ -73,10 +74,10 @@ class PaymentNetwork:
         with self.lock:
             self.accounts.pop(name, None)
 
-    def submit(self, account: str) -> Receipt:
+    def submit(self, account: str, *, payout: bool) -> Receipt:
         """Hands in a charge or a payout; raises ApiError 429 when the account calls too often."""
         self.call(account)
-        return Receipt(f"net_{uuid4().hex}", self.settlement_seconds)
+        return Receipt(f"net_{uuid4().hex}", self.payout_seconds if payout else self.settlement_seconds)
 
     def call(self, account: str) -> None:
         """Any call; submitting and asking for a status cost the same."""

@@ -56,7 +56,7 @@ def start(member: Member, tx: Tx, user: Row, kind: str, cents: int, detail: Json
     Call it last: what is refused for a reason of our own should not cost a call.
     """
     with counting_refusals(member):
-        receipt = member.services.network.submit(member.organization.payment_account)
+        receipt = member.services.network.submit(member.organization.payment_account, payout=kind == "withdrawal")
     payment = tx.one(
         "INSERT INTO payments (user_id, kind, amount_cents, detail, reference, will_fail, settles_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s)) RETURNING *",

@@ -33,7 +33,9 @@ class Services:
         self.settings = settings
         self.database = Database(settings.database_url)
         self.metrics = Metrics()
-        self.network = PaymentNetwork(settings.network_rate, settings.network_burst, settings.settlement_seconds)
+        self.network = PaymentNetwork(
+            settings.network_rate, settings.network_burst, settings.settlement_seconds, settings.payout_seconds
+        )
         self.worker = Worker(self.database, settings.background_seconds)
         self.by_key: dict[bytes, Organization] = {}
         """Organizations by the hash of their key, filled as keys are first used."""
