@@ -76,7 +76,8 @@ def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Out
                 side=tests.feed if job.reports_tests else None,
             )
             status, reason = _judge(job, ended, tests)
-            tests.close(reason)
+            if not ended.stopped:  # or a test that we broke off would count as one that failed
+                tests.close(reason)
         else:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
     except (OSError, ValueError) as error:

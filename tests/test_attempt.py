@@ -318,6 +318,14 @@ class TestTests:
         assert (last.result.id, last.result.status) == ("t.py::b", TestStatus.ERROR)
         assert last.result.message == expected[1]
 
+    def test_a_test_that_is_broken_off_did_not_fail(self, make: Make, heard: Heard) -> None:
+        control = Control()
+        heard.on_output = control.cancel
+        script = send(BEGIN, start("t.py::a")) + "echo; exec sleep 60"
+        outcome = run_attempt(make(script, reports_tests=True), heard, control)
+        assert judged(outcome) == (Status.INTERRUPTED, "stopped while running t.py::a")
+        assert not [event for event in heard.events if isinstance(event, TestFinished)]
+
     def test_exit_0_before_the_session_is_over_is_no_pass(self, make: Make, heard: Heard) -> None:
         outcome = run_attempt(make(send(BEGIN), reports_tests=True), heard)
         assert judged(outcome) == (Status.FAILED, "exit code 0 before its tests were over")
