@@ -128,10 +128,10 @@ class _Run:
                 start_up.start()
                 self.loop()
             finally:
+                self.executor.close()
                 self.services.stop()
                 if start_up.ident is not None:
                     start_up.join()
-                self.executor.close()
             self.drain()
             self.emit(
                 RunFinished(

@@ -5,7 +5,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from harness.events import AttemptFinished, Stamped
+import pytest
+
+from harness.events import AttemptFinished, AttemptSpawned, Stamped
 from harness.files import open_run
 from harness.model import Environment, Group, Phase, Plan
 from harness.record import RunRecord
@@ -33,9 +35,9 @@ class Fails:
         pass
 
 
-def run(tmp_path: Path, reporter: Fails, second: str) -> tuple[int, RunRecord]:
+def run(tmp_path: Path, reporter: Fails, second: str, first: str = "true") -> tuple[int, RunRecord]:
     """Three groups, one at a time; `second` is the command of the second."""
-    commands = {"first": "true", "second": second, "third": "true"}
+    commands = {"first": first, "second": second, "third": "true"}
     groups = tuple(Group(name=name, phase="p", command=command) for name, command in commands.items())
     plan = Plan(
         project=str(tmp_path), phases=(Phase(name="p", groups=groups),), environments=(Environment(name="local"),)
@@ -59,6 +61,23 @@ def run(tmp_path: Path, reporter: Fails, second: str) -> tuple[int, RunRecord]:
     )
     record = RunRecord()
     return execute(request, open_run(tmp_path, datetime.now()), Reporters(record, [reporter])), record
+
+
+class Crashes(Fails):
+    """What no reporter does: it breaks the loop itself, as a bug would."""
+
+    def handle(self, stamped: Stamped) -> None:
+        if isinstance(stamped.data, AttemptSpawned):
+            self.pid = stamped.data.pid
+            raise SystemExit("a bug")
+
+
+def test_a_bug_in_the_loop_leaves_no_process(tmp_path: Path) -> None:
+    reporter = Crashes(durable=True)
+    with pytest.raises(SystemExit):
+        run(tmp_path, reporter, "true", first="exec sleep 1000")
+    with pytest.raises(ProcessLookupError):
+        os.kill(reporter.pid, 0)
 
 
 def statuses(record: RunRecord) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Wait for all attempts to end; take no more."""
+        """End what still runs, now, and wait for it; take no more."""
         ...
 
 

@@ -36,6 +36,10 @@ class LocalExecutor:
             control.kill()
 
     def close(self) -> None:
+        with self._lock:
+            left = list(self._controls.values())
+        for control in left:
+            control.kill()
         self._pool.shutdown()
 
     def _control(self, attempt_id: str) -> Control | None:

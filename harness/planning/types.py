@@ -7,6 +7,7 @@ compound.py.
 """
 
 import re
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from harness.planning.problems import Path, Problems, show
@@ -18,16 +19,16 @@ Json = dict[str, Any]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class Type:
+class Type(ABC):
     """What a key may hold. `label` and `json` describe it to people and to editors."""
 
     def __init__(self, label: str, json: Json) -> None:
         self.label = label
         self.json = json
 
+    @abstractmethod
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         """The value as the house uses it; or INVALID, with what is wrong added to the problems."""
-        raise NotImplementedError
 
 
 class Text(Type):
