@@ -82,8 +82,10 @@ class Harness:
     def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
         ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
         clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
-        # Whatever we inherited ourselves.
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+        if nohup:  # as `nohup harness … &` does
+            for number in before:
+                signal.signal(number, signal.SIG_IGN)
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
@@ -94,7 +96,8 @@ class Harness:
             encoding="utf-8",
             start_new_session=True,
         )
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         self.processes.append(process)
         return process
 

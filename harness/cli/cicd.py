@@ -124,7 +124,7 @@ def _run_command(stage: Stage, directory: Path, programs: Path) -> int:
             _env=env,
             _cwd=str(directory),
             _new_session=True,
-            _preexec_fn=_hear_hangups,
+            _preexec_fn=_hear_signals,
             _bg=True,
             _bg_exc=False,
             _ok_code=list(range(-64, 256)),  # or it raises
@@ -143,9 +143,11 @@ def _run_command(stage: Stage, directory: Path, programs: Path) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _hear_hangups() -> None:
-    """Called in the stage's process: sh has it ignore SIGHUP, and so would all that it starts."""
+def _hear_signals() -> None:
+    """Called in the stage's process: sh has it ignore SIGHUP, a shell's background job ignores SIGINT, and so would
+    all that it starts."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _write_through(chunk: str | bytes) -> None:
