@@ -23,7 +23,7 @@ PRIVATE_DIRECTORY = 0o700
 
 _UNSAFE = re.compile(r"^[.-]|[^A-Za-z0-9._-]")
 _LOOKS_HASHED = re.compile(r"-[0-9a-f]{8}\Z")
-_RUN_DIRECTORY = re.compile(r"run_(?P<stamp>\d{8}_\d{6})(?:-(?P<copy>\d+))?\Z", re.ASCII)
+RUN_ID = r"(?P<stamp>\d{8}_\d{6})(?:-(?P<copy>\d+))?"
 
 
 def safe_name(name: str) -> str:
@@ -143,14 +143,17 @@ def open_run(log_dir: Path, now: datetime) -> RunFiles:
         ) from error
 
 
-def newest_run(log_dir: Path) -> RunFiles | None:
-    """The run that was started last, by its id; None where there is none, or no such directory."""
+def all_runs(log_dir: Path) -> list[RunFiles]:
+    """The runs of a log directory, the newest first, by their ids; none where there is no such directory."""
     try:
-        names = [path.name for path in log_dir.iterdir()]
+        names = [path.name for path in log_dir.iterdir() if path.is_dir() and not path.is_symlink()]
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    runs = [match for match in map(_RUN_DIRECTORY.match, names) if match]
-    if not runs:
-        return None
-    newest = max(runs, key=lambda run: (run["stamp"], int(run["copy"] or 1)))
-    return RunFiles(log_dir.absolute(), newest.string.removeprefix("run_"))
+        return []
+    found = [match for name in names if (match := re.fullmatch(f"run_{RUN_ID}", name, re.ASCII))]
+    newest_first = sorted(found, key=age, reverse=True)
+    return [RunFiles(log_dir.absolute(), match.string.removeprefix("run_")) for match in newest_first]
+
+
+def age(match: re.Match[str]) -> tuple[str, int]:
+    """The key that sorts matches of RUN_ID from the oldest run to the newest."""
+    return match["stamp"], int(match["copy"] or 1)

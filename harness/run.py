@@ -33,7 +33,7 @@ from harness.events import (
     Stamped,
     Warned,
 )
-from harness.executors.local import LocalExecutor
+from harness.executors import EXECUTORS
 from harness.files import RunFiles
 from harness.model import Job, Outcome, Phase, Plan
 from harness.planning.substitute import substitute
@@ -111,7 +111,7 @@ class _Run:
             notify=self.inbox.put,
             run_id=files.run_id,
         )
-        self.executor = LocalExecutor(request.jobs, self.observed)
+        self.executor = EXECUTORS["local"](request.jobs, self.observed)
         self.dispatcher = Dispatcher(
             request.phases,
             jobs=request.jobs,

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from harness.events import AttemptFinished, AttemptSpawned, AttemptStarted, Stamped, decode
-from harness.files import RunFiles, newest_run
+from harness.files import RunFiles, all_runs
 from harness.verify import parse_status
 
 DEADLINE = 60.0  # seconds that anything here may take, on the slowest machine
@@ -31,9 +31,9 @@ class Ran:
 
     @property
     def files(self) -> RunFiles:
-        found = newest_run(self.log_dir)
-        assert found, "the run left nothing behind"
-        return found
+        runs = all_runs(self.log_dir)
+        assert runs, "the run left nothing behind"
+        return runs[0]
 
     @property
     def events(self) -> list[Stamped]:
@@ -123,10 +123,10 @@ class Harness:
         """Returns when the newest run has told of `count` events of this kind."""
 
         def seen() -> bool:
-            run = newest_run(self.directory / "logs")
-            if run is None or not run.events.exists():
+            runs = all_runs(self.directory / "logs")
+            if not runs or not runs[0].events.exists():
                 return False
-            lines = run.events.read_bytes().split(b"\n")[:-1]
+            lines = runs[0].events.read_bytes().split(b"\n")[:-1]
             return sum(isinstance(decode(line).data, kind) for line in lines) >= count
 
         eventually(seen, f"{count} × {kind.__name__}")

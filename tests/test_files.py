@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, InfrastructureError
-from harness.files import RunFiles, newest_run, open_run, safe_name, write_atomically
+from harness.files import RunFiles, all_runs, open_run, safe_name, write_atomically
 
 NOON = datetime(2025, 1, 2, 12, 0, 0)
 
@@ -100,14 +100,12 @@ def test_a_read_only_log_directory_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path, NOON)
 
 
-def test_the_newest_run_is_found_by_its_id(tmp_path: Path) -> None:
-    assert newest_run(tmp_path) is None
-    assert newest_run(tmp_path / "missing") is None
+def test_runs_are_sorted_by_their_ids(tmp_path: Path) -> None:
+    assert all_runs(tmp_path) == all_runs(tmp_path / "missing") == []
     for name in ("run_20250102_120000-10", "run_20250102_120000-9", "run_20250101_235959", "run_x", "parallel_run"):
         (tmp_path / name).mkdir()
-    newest = newest_run(tmp_path)
-    assert newest is not None
-    assert newest.run_id == "20250102_120000-10"
+    ids = [run.run_id for run in all_runs(tmp_path)]
+    assert ids == ["20250102_120000-10", "20250102_120000-9", "20250101_235959"]
 
 
 def test_a_file_is_replaced_whole_private_and_without_a_trace(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from harness.cli.door import Door, log_dir_option, out, pass_door
-from harness.cli.runs import all_runs, is_alive
+from harness.cli.runs import is_alive
 from harness.errors import InfrastructureError
-from harness.files import RunFiles
+from harness.files import RunFiles, all_runs
 from harness.reporters.text import plural, printable
 
 CACHE = Path(".harness", "cache")

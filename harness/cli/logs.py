@@ -15,9 +15,9 @@ from typing import BinaryIO
 import click
 
 from harness.cli.door import Door, log_dir_option, out, pass_door
-from harness.cli.runs import RUN_ID, Watched, age, newest
+from harness.cli.runs import Watched, newest
 from harness.errors import HarnessError, UsageError
-from harness.files import safe_name
+from harness.files import RUN_ID, age, safe_name
 from harness.planning.problems import did_you_mean
 from harness.reporters.text import BOLD, DIM, GLYPHS, paint, printable, without_escapes
 from harness.values import quoted

@@ -6,35 +6,17 @@ goes on can be followed. Only whole lines are read: the last one may be being wr
 It must not write anything, and it asks a running harness nothing.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InfrastructureError, UsageError
 from harness.events import RunStarted, decode
-from harness.files import RunFiles
+from harness.files import RunFiles, all_runs
 from harness.record import RunRecord
 
-RUN_ID = r"(?P<stamp>\d{8}_\d{6})(?:-(?P<copy>\d+))?"
 CLOCK_SLACK = 2.0  # seconds; a process's birth is known to a hundredth of a second, the wall clock may be corrected
 JUST_BEGUN = 60.0  # seconds that a run may have its directory and no event yet
-
-
-def age(match: re.Match[str]) -> tuple[str, int]:
-    """The key that sorts matches of RUN_ID from the oldest run to the newest."""
-    return match["stamp"], int(match["copy"] or 1)
-
-
-def all_runs(log_dir: Path) -> list[RunFiles]:
-    """The runs of a log directory, the newest first; none where there is no such directory."""
-    try:
-        names = [path.name for path in log_dir.iterdir() if path.is_dir() and not path.is_symlink()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    found = [match for name in names if (match := re.fullmatch(f"run_{RUN_ID}", name, re.ASCII))]
-    newest_first = sorted(found, key=age, reverse=True)
-    return [RunFiles(log_dir, match.string.removeprefix("run_")) for match in newest_first]
 
 
 def newest(log_dir: Path) -> "Watched":

@@ -3,8 +3,8 @@
 Protocol. `start` (main thread) starts each service as soon as those that it depends on are ready, independent ones
 side by side, one thread each; it returns when all are ready, or stops what it had started and raises. From then on a
 thread per service is blocked in wait() on its process, so that a death is reported at once, without polling. `stop`
-ends them in reverse order; it may be called at any time, from any thread, and again. `abort` and `hurry` only set a
-flag and put a word on a SimpleQueue, whose put is reentrant: signal handlers may call them at any moment.
+ends them in reverse order; it may be called at any time, from any thread, and again; a `start` under way then gives
+up. `hurry` only sets a flag and puts a word on a SimpleQueue, whose put is reentrant: a signal handler may call it.
 
 What happens is told through `notify`, from several threads, but in order for each service: ServiceStarted for every
 process tried, ServiceReady, and ServiceStopped or ServiceFailed. Nothing here knows groups or policy.
@@ -61,16 +61,14 @@ class Services:
             for service in plan.services
             if service.name in self._needs
         }
-        self._starts: SimpleQueue[_Report | None] = SimpleQueue()
         self._stops: SimpleQueue[_Report | None] = SimpleQueue()
         self._one_stop = threading.Lock()
-        self._aborted = False
         self._hurried = False
 
     def start(self) -> None:
-        """Raises InfrastructureError when one does not become ready, or after `abort` or `stop`."""
+        """Raises InfrastructureError when one does not become ready, or after `stop`."""
         try:
-            _walk(self._needs, self._start, self._starts, self._look_aborted)
+            _walk(self._needs, self._start, SimpleQueue())
         except NotNeeded:
             self.stop()
             raise InfrastructureError("stopped while starting the services") from None
@@ -85,11 +83,6 @@ class Services:
         with self._one_stop:
             _walk(_reversed(self._needs), self._stop, self._stops, self._look_hurried)
 
-    def abort(self) -> None:
-        """Make `start` give up at once; nothing can start after it. For signal handlers and other threads."""
-        self._aborted = True
-        self._starts.put(None)
-
     def hurry(self) -> None:
         """Make a `stop`, under way or to come, end all at once, soon. For signal handlers and other threads."""
         self._hurried = True
@@ -103,10 +96,6 @@ class Services:
             self._units[name].stop()
         except Exception as error:  # whatever it is, the others must be stopped all the same
             self._notify(Warned(message=f'service "{name}" could not be stopped: {error}'))
-
-    def _look_aborted(self) -> None:
-        if self._aborted:
-            raise NotNeeded
 
     def _look_hurried(self) -> None:
         if self._hurried:
@@ -135,7 +124,7 @@ def _walk(
     needs: Mapping[str, Collection[str]],
     work: Callable[[str], None],
     reports: SimpleQueue[_Report | None],
-    look: Callable[[], None],
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Do `work` for each name in a thread of its own, as soon as it is done for all that the name needs.
 

@@ -551,12 +551,11 @@ class TestAbort:
         grace=0.1,
     )
 
-    @pytest.mark.parametrize("how", ["abort", "stop"])
-    def test_from_another_thread(self, stage: Stage, how: str) -> None:
+    def test_from_another_thread(self, stage: Stage) -> None:
         services = stage.set(self.SILENT, Service(name="web", command=SAYS_UP, depends_on=("api",)))
         ended = stage.start_elsewhere()
         stage.wait_for(ServiceStarted, "api")
-        getattr(services, how)()
+        services.stop()
         error = ended.get(timeout=PATIENCE)
         assert isinstance(error, InfrastructureError)
         assert "stopped while starting" in error.message
@@ -607,22 +606,6 @@ class TestAbort:
         ended = stage.start_elsewhere()
         stage.wait_for(ServiceStarted, "api")
         assert eventually(lambda: "asked" in stage.log("api").read_text())
-        services.abort()
+        services.stop()
         assert isinstance(ended.get(timeout=PATIENCE), InfrastructureError)
-        assert stage.nothing_is_left()
-
-    def test_from_a_signal_handler(self, stage: Stage) -> None:
-        services = stage.set(self.SILENT)
-
-        def kill_us() -> None:
-            stage.wait_for(ServiceStarted, "api")
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-        before = signal.signal(signal.SIGUSR1, lambda *_: services.abort())
-        try:
-            threading.Thread(target=kill_us, daemon=True).start()
-            with pytest.raises(InfrastructureError, match="stopped while starting"):
-                services.start()
-        finally:
-            signal.signal(signal.SIGUSR1, before)
         assert stage.nothing_is_left()
