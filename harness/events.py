@@ -30,6 +30,15 @@ class RunStarted(Event, frozen=True):
     off: dict[str, str] = {}  # phase -> why its groups will be skipped (its `when` is not true)
     resources: dict[str, int] = {}  # counted resources of the plan -> capacity
     pid: int = 0  # of the harness, so that another process can tell whether the run still lives
+    host: str = ""
+    cores: int = 0
+    commit: str = ""  # of the project; empty: not in git
+    dirty: bool = False  # whether files differed from that commit
+    seed: int = 0  # of the jitter of retries, and of the order with --shuffle
+    shuffled: bool = False
+    shard: str = ""  # "2/4"; empty: the whole
+    all_groups: tuple[str, ...] = ()  # with a shard: what all the shards run together
+    predicted: float | None = None  # makespan in seconds; None: nothing is known yet
 
 
 class ServiceStarted(Event, frozen=True):
@@ -98,6 +107,15 @@ class AttemptFinished(Event, frozen=True):
     outcome: Outcome
 
 
+class RetryScheduled(Event, frozen=True):
+    """An attempt failed, and the group gets another one."""
+
+    group: str
+    attempt: int  # the one to come
+    delay: float  # seconds, at the least
+    alone: bool  # it waits until nothing else runs
+
+
 class GroupFinished(Event, frozen=True):
     """Comes exactly once for every group of the run, also for those that never started."""
 
@@ -132,6 +150,7 @@ AnyEvent = (
     | TestStarted
     | TestFinished
     | AttemptFinished
+    | RetryScheduled
     | GroupFinished
     | SignalReceived
     | Warned

@@ -93,12 +93,16 @@ class Group(Noun, frozen=True):
     timeout: float = 300.0  # of an attempt
     grace: float = 10.0  # between SIGTERM and SIGKILL
     retries: int = 0
+    retry_delay: float = 1.0  # seconds before the first retry; doubled before each further one
+    retry_alone: bool = False  # its retries wait until nothing else of the phase runs or could start
     services: tuple[str, ...] = ()  # names of the services that must be up, dependencies included
     env: dict[str, str] = {}
     isolate: tuple[str, ...] = ()
     workers: int = 0  # 0: pytest runs in one process
     dist: Literal["load", "loadfile", "loadscope", "worksteal"] = "loadfile"
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  # globs, relative to the project
+    results: str = ""  # FORMAT:PATH or FORMAT, where a command leaves the results of its tests
+    partial: bool = False  # in this run, some of its tests were left out by the options
 
 
 class Phase(Noun, frozen=True):
@@ -163,6 +167,15 @@ class Isolation(Noun, frozen=True):
     options: dict[str, object] = {}
 
 
+class Quarantine(Noun, frozen=True):
+    """A group or a test whose failure does not count until the end of a day. Exactly one of the two is set."""
+
+    reason: str
+    expires: str  # the last day, YYYY-MM-DD
+    group: str = ""
+    test: str = ""  # an id, as the reports show it
+
+
 class Plan(Noun, frozen=True):
     """What harness.toml describes, checked whole."""
 
@@ -181,6 +194,10 @@ class Plan(Noun, frozen=True):
     isolation: tuple[Isolation, ...] = ()
     pipeline: tuple[Stage, ...] = ()
     variables: tuple[Variable, ...] = ()
+    flaky: Literal["pass", "fail"] = "pass"  # what a group that passed only when tried again means for the exit code
+    quarantine: tuple[Quarantine, ...] = ()
+    history_runs: int = 200  # how many runs the history keeps
+    lock_files: tuple[str, ...] = ()  # files of the project that say which versions are installed
     written: tuple[str, ...] = ()  # the keys of [run] that harness.toml sets; the others have their defaults
 
     @property
@@ -215,6 +232,7 @@ class Job(Noun, frozen=True):
     grace: float
     statuses: dict[int, Status]  # what an exit code means; any other is `failed`
     reports_tests: bool  # whether the process streams test events (harness/pytest_plugin)
+    results: str = ""  # as in Group
 
     @property
     def attempt_id(self) -> str:
@@ -235,6 +253,7 @@ class Outcome(Noun, frozen=True):
     cpu_seconds: float = 0.0
     peak_memory: int = 0
     leaked: bool = False  # a process of its own outlived it
+    failed_tests: tuple[str, ...] = ()  # their ids, where these alone are why it `failed`
 
     @property
     def attempt_id(self) -> str:
@@ -254,3 +273,17 @@ class GroupResult(Noun, frozen=True):
     cpu_seconds: float = 0.0
     peak_memory: int = 0
     leaked: bool = False
+    waited: dict[str, float] = {}  # before it started: "dependency", or what it lacked, as "slots" -> seconds
+    quarantined: str = ""  # why its failure does not count; empty: it does
+    cached_from: str = ""  # the run in which it passed, if it is `cached`
+
+    @property
+    def counts_as_failure(self) -> bool:
+        """Whether it fails the run."""
+        return self.status.is_failure and not self.quarantined
+
+    @property
+    def lets_others_start(self) -> bool:
+        """Whether it counts as a success for what depends on it."""
+        none_asked_for = self.status is Status.SKIPPED and self.attempts > 0
+        return self.status.succeeded or none_asked_for or (self.status.is_failure and bool(self.quarantined))

@@ -9,7 +9,9 @@ It must not decide anything about a run.
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import click
 
 from harness.errors import HarnessError, PlanError
 from harness.model import Plan
-from harness.reporters.text import RED, Sink, decide_colour, paint, printable
+from harness.reporters.text import RED, YELLOW, Sink, decide_colour, paint, printable
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Door:
         from harness.planning.load import load_plan
         from harness.planning.variables import environment_of
 
-        plan = load_plan(self.project)
+        plan = load_plan(self.project, date.today())
         environment_of(plan, self.environment)
         return plan
 
@@ -112,3 +114,9 @@ def complain(error: HarnessError) -> int:
         lines = [f"{word} {printable(first)}", *(f"  {printable(line)}" for line in rest)]
     sink.write([*lines, *(f"  {printable(line)}" for line in error.cure.splitlines())])
     return int(error.exit_code)
+
+
+def caution(warnings: Iterable[str]) -> None:
+    """Says on stderr what the user should know and need not act upon."""
+    sink = Sink(sys.stderr, colour=decide_colour(os.environ, sys.stderr.isatty()))
+    sink.write([f"{paint('warning:', YELLOW)} {printable(warning)}" for warning in warnings])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.model import Environment, Group, Isolation, Phase, Plan, Ready, Service, Stage, Variable
+from harness.model import Environment, Group, Isolation, Phase, Plan, Quarantine, Ready, Service, Stage, Variable
 from harness.planning.check import implied_services
 from harness.planning.compound import Row
 from harness.planning.problems import Path
@@ -33,6 +33,10 @@ def build(project: str, plan: Row, tests: Mapping[Path, tuple[str, ...]]) -> Pla
         isolation=tuple(_isolation(name, row) for name, row in plan["isolation"].items()),
         pipeline=tuple(Stage(**_plain(row)) for row in plan["pipeline"]),
         variables=tuple(Variable(name=name, **_plain(row)) for name, row in plan["variables"].items()),
+        flaky=run["flaky"],
+        quarantine=tuple(Quarantine(**_filled(row)) for row in plan["quarantine"]),
+        history_runs=run["history_runs"],
+        lock_files=run["lock_files"] or (),
         written=tuple(run.written),
     )
 
@@ -73,11 +77,11 @@ def _group(
     row: Row, phase: str, run: Row, services: Mapping[str, Service], tests: Mapping[Path, tuple[str, ...]]
 ) -> Group:
     values = dict(row)
-    for key in ("timeout", "grace", "retries"):
+    for key in ("timeout", "grace", "retries", "retry_delay", "retry_alone"):
         if values[key] is None:
             values[key] = run[key]
     wanted = services if row["services"] is None else (*row["services"], *implied_services(row))
-    values |= {"tests": tests.get(row.path, ()), "services": closure(wanted, services)}
+    values |= {"tests": tests.get(row.path, ()), "services": closure(wanted, services), "results": row["results"] or ""}
     return Group(phase=phase, **values)
 
 
@@ -85,6 +89,11 @@ def _isolation(name: str, row: Row) -> Isolation:
     options = _plain(row)
     common = {key: options.pop(key) for key in ("kind", "reuse", "check")}
     return Isolation(name=name, options=options, **common)
+
+
+def _filled(row: Row) -> dict[str, Any]:
+    """What stands in the row; the noun has its own word for what does not."""
+    return {key: value for key, value in row.items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -168,6 +168,8 @@ def _check_group(row: Row, plan: Row, services: set[str], problems: Problems) ->
         problems.add(row.path, "has both tests and command; keep one of them")
     elif "tests" not in row.written and "command" not in row.written:
         problems.add(row.path, "has neither tests nor command; it needs one of them")
+    if row["results"] and "command" not in row.written:
+        problems.add(row.at("results"), "pytest reports its tests by itself; leave it out, or write a command")
     if row["workers"] and "tests" not in row.written:
         problems.add(row.at("workers"), "only pytest has workers, and this group has no tests")
     if "dist" in row.written and "workers" not in row.written:

@@ -87,6 +87,9 @@ def check_files(plan: Row, groups: Iterable[Row], project: Path, problems: Probl
     for path, name in run.items_of("env_files"):
         if not tree.is_file(name):
             problems.add(path, f"{show(name)} is not there; make it, or leave it out")
+    for path, name in run.items_of("lock_files"):
+        if not tree.is_file(name):
+            problems.add(path, f"{show(name)} is not there; leave it out, or make it")
     for group in groups:
         for path, pattern in group.items_of("inputs"):
             _find(PurePosixPath(pattern).as_posix(), path, tree, problems, most=1)

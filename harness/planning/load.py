@@ -6,6 +6,7 @@ The steps: text → tomllib → rows (schema.py reads key by key) → rules over
 
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,21 @@ from harness.planning.files import check_files, resolve_tests
 from harness.planning.find import FILE_NAME
 from harness.planning.locate import Lines
 from harness.planning.problems import Problems, show_path
+from harness.planning.quarantine import check_quarantine
 from harness.planning.schema import HOMES, PLAN
 
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
 
 
-def load_plan(project: Path) -> Plan:
-    """The plan in the directory `project`. Raises PlanError with every problem, sorted by line."""
+def load_plan(project: Path, today: date) -> Plan:
+    """The plan in the directory `project`, as it holds `today`. Raises PlanError with every problem, sorted by line."""
     text = _read(project / FILE_NAME)
     data = _parse(text)
     problems = Problems(HOMES)
     plan = PLAN.read(data, (), problems)
     groups = [group for phase in rows(plan["phases"]) for group in rows(phase["groups"])]
     check(plan, problems)
+    check_quarantine(rows(plan["quarantine"]), [group["name"] for group in groups], today, problems)
     check_files(plan, groups, project, problems)
     tests = resolve_tests(
         plan["run"]["test_root"], [group for group in groups if "tests" in group.written], project, problems

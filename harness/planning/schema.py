@@ -21,8 +21,10 @@ from harness.planning.types import (
     VARIABLE,
     Choice,
     Count,
+    Day,
     Duration,
     FilePath,
+    Results,
     Text,
     Type,
 )
@@ -40,6 +42,28 @@ RUN = Table(
     Key("grace", GRACE, "10s", "Between SIGTERM and SIGKILL."),
     Key("global_timeout", DURATION, None, "Of the whole run.", "none"),
     Key("retries", RETRIES, 0, "How many more attempts a failed group gets."),
+    Key(
+        "retry_delay",
+        GRACE,
+        "1s",
+        "Before the first retry; doubled before each further one, to 60 s at most, and shortened by up to a half at "
+        "random.",
+    ),
+    Key("retry_alone", SWITCH, False, "Retries wait until nothing else of the phase runs or could start."),
+    Key(
+        "flaky",
+        Choice("pass", "fail"),
+        "pass",
+        "What a group means for the exit code that passed only when tried again.",
+    ),
+    Key("history_runs", Count(1, 100_000), 200, "How many runs `.harness/history.sqlite3` keeps."),
+    Key(
+        "lock_files",
+        ListOf(PATH, single=True),
+        None,
+        "Files that say which versions are installed: if one changes, nothing is `cached`.",
+        "those of the usual names, if there",
+    ),
     Key(
         "env_files",
         ListOf(PATH, single=True),
@@ -141,6 +165,8 @@ GROUP = Table(
     Key("timeout", DURATION, None, "Of an attempt.", "that of `[run]`"),
     Key("grace", GRACE, None, "Between SIGTERM and SIGKILL.", "that of `[run]`"),
     Key("retries", RETRIES, None, "How many more attempts it gets.", "that of `[run]`"),
+    Key("retry_delay", GRACE, None, "Before its first retry.", "that of `[run]`"),
+    Key("retry_alone", SWITCH, None, "Its retries wait until nothing else runs.", "that of `[run]`"),
     Key(
         "services",
         NAMES,
@@ -162,8 +188,16 @@ GROUP = Table(
         "inputs",
         ListOf(FilePath("glob"), single=True),
         [],
-        "Files of the project, as globs; if none has changed since it passed, it is `cached`. Checked, but "
-        "without effect yet.",
+        "Files of the project, as globs, that its result depends on, besides its `tests`; if nothing has changed since "
+        "it passed, it is `cached`.",
+    ),
+    Key(
+        "results",
+        Results(),
+        None,
+        "Where a command leaves the results of its tests: `junit:PATH`, `tap:PATH`, `go:PATH`; or `tap` or `go`, when "
+        "it prints them.",
+        "none",
     ),
 )
 
@@ -180,6 +214,14 @@ STAGE = Table(
     Key("name", NAME, REQUIRED, "What the stage is called."),
     Key("command", Command(), None, "What to run; any exit code but 0 ends the pipeline.", "none"),
     Key("suite", SWITCH, False, "This stage is the suite."),
+)
+
+QUARANTINE = Table(
+    "[[quarantine]]",
+    Key("group", NAME, None, "A group, with all its tests.", "none"),
+    Key("test", LINE, None, "Instead of a group: one test, by its id as the reports show it.", "none"),
+    Key("reason", LINE, REQUIRED, "Why its failures do not count."),
+    Key("expires", Day(), REQUIRED, "The last day on which they do not; afterwards the plan is wrong."),
 )
 
 PLAN = Table(
@@ -202,9 +244,15 @@ PLAN = Table(
     Key("isolation", MapOf(IDENTIFIER, ISOLATION, "table of tables"), {}, "What `isolate` may name."),
     Key("phases", ListOf(PHASE, "list of tables"), [], "The phases, in order."),
     Key("pipeline", ListOf(STAGE, "list of tables"), [], "The stages of `cicd`, in order."),
+    Key(
+        "quarantine",
+        ListOf(QUARANTINE, "list of tables"),
+        [],
+        "Groups and tests that run and are reported, and whose failures do not fail the run.",
+    ),
 )
 
-TABLES = (RUN, DECLARED, ENVIRONMENT, SERVICE, READY, PHASE, GROUP, STAGE)
+TABLES = (RUN, DECLARED, ENVIRONMENT, SERVICE, READY, PHASE, GROUP, STAGE, QUARANTINE)
 
 HOMES: dict[str, list[str]] = {}  # key -> the headers of the tables that have it
 for table in (PLAN, *TABLES):

@@ -8,6 +8,7 @@ compound.py.
 
 import re
 from abc import ABC, abstractmethod
+from datetime import date, datetime
 from typing import Any, Final
 
 from harness.planning.problems import Path, Problems, show
@@ -16,6 +17,7 @@ from harness.values import DURATION_HINT, FALSE, LONGEST, MAX_COUNT, TRUE, read_
 INVALID: Final[Any] = object()
 Json = dict[str, Any]
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -169,6 +171,48 @@ class Choice(Type):
         if isinstance(value, str) and value in self.words:
             return value
         problems.add(path, f"{show(value)} is none of {', '.join(self.words)}")
+        return INVALID
+
+
+class Day(Type):
+    """A day, as TOML's own date or as a string; kept as YYYY-MM-DD."""
+
+    def __init__(self) -> None:
+        super().__init__("day", {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"})
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        # A datetime is a date to Python, and says more than a day.
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            try:
+                return date.fromisoformat(value).isoformat()
+            except ValueError:
+                pass
+        problems.add(path, f"{show(value)} is not a day; write it as 2026-01-31")
+        return INVALID
+
+
+class Results(Type):
+    """Where a command leaves the results of its tests: a format and a path, or a format that it prints."""
+
+    PRINTED = ("tap", "go")
+    FORMATS = ("junit", *PRINTED)
+
+    def __init__(self) -> None:
+        super().__init__("results", {"type": "string", "pattern": f"^({'|'.join(self.FORMATS)})(:.+)?$"})
+        self._path = FilePath()
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        form, colon, file = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if form not in self.FORMATS:
+            problems.add(
+                path, f'{show(value)} names no format; write "junit:PATH", "tap:PATH", "go:PATH", "tap" or "go"'
+            )
+        elif not colon and form not in self.PRINTED:
+            problems.add(path, f'{show(value)} has no path; write "{form}:PATH"')
+        elif not colon or self._path.read(file, path, problems) is not INVALID:
+            return value
         return INVALID
 
 

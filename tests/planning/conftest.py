@@ -1,6 +1,7 @@
 """A project directory to write plans into."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def load(tmp_path: Path) -> Load:
             path.write_text(content)
         content_of_plan = text if isinstance(text, bytes) else text.encode()
         (tmp_path / "harness.toml").write_bytes(content_of_plan)
-        return load_plan(tmp_path)
+        return load_plan(tmp_path, date(2026, 1, 31))
 
     return do
 

@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,7 @@ def test_odd_names_are_only_names(load: Any) -> None:
 
 def test_a_missing_plan_names_its_path(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"harness\.toml: No such file"):
-        load_plan(tmp_path)
+        load_plan(tmp_path, date(2026, 1, 31))
 
 
 def test_all_of_a_resource_may_be_asked_for(load: Any) -> None:

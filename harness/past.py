@@ -1,0 +1,76 @@
+"""The nouns of the history: what earlier runs were like. Units as in model.py. Imports nothing but the nouns."""
+
+from harness.model import Noun, Status, TestStatus
+
+
+class PastRun(Noun, frozen=True):
+    """One run. `key` is unique among machines, where run ids are not."""
+
+    key: str
+    run_id: str
+    started_at: float  # wall time
+    commit: str  # empty: not in git
+    dirty: bool
+    host: str
+    cores: int
+    jobs: int
+    seed: int
+    shard: str  # empty: the whole
+    environment: str
+    duration: float
+    exit_code: int
+    stopped_by: str
+    sequential_time: float
+    lower_bound: float
+    predicted: float | None
+    services_seconds: float  # until the first phase began
+    wind_down: float  # from the end of the last group to the end of the run
+    groups: int  # that ran
+    failed: int  # groups
+
+
+class PastGroup(Noun, frozen=True):
+    """One group of a run, all of its attempts together. Only of groups that ran: no skipped, no cached ones."""
+
+    run: str  # key
+    group: str
+    started_at: float  # wall time
+    duration: float
+    slot: int
+    status: Status
+    attempts: int
+    cpu_seconds: float
+    peak_memory: int
+    partial: bool  # only some of its tests were asked for
+    quarantined: bool
+    waited: float  # before it started, for whatever
+    error: str  # hash of why it failed; empty: it did not
+
+
+class PastTest(Noun, frozen=True):
+    """One test in one attempt of a group."""
+
+    run: str  # key
+    group: str
+    attempt: int
+    test: str
+    status: TestStatus
+    duration: float
+    error: str  # hash of its message, numbers and addresses left out; empty: it did not fail
+
+
+class Latest(Noun, frozen=True):
+    """How a group stands after all its runs, for --last-failed."""
+
+    status: Status  # of its latest run that was not partial
+    failed_tests: tuple[str, ...]  # whose latest outcome, that of partial runs included, is failed or error
+    whole: bool  # False: it did not get to the end of its tests, or did not start, so all of it must run again
+
+
+class StoredFingerprint(Noun, frozen=True):
+    """What a group depended on when it last passed."""
+
+    digest: str
+    parts: dict[str, str]
+    run: str  # run id
+    at: float  # wall time
