@@ -11,11 +11,11 @@ Every group ends in exactly one GroupFinished. `Stop` comes once, after the last
 
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from harness.errors import ExitCode, InternalError
-from harness.events import AnyEvent, GroupFinished, PhaseFinished, PhaseStarted, SignalReceived
-from harness.model import Group, GroupResult, Outcome, Phase, Status
+from harness.events import AnyEvent, GroupFinished, PhaseFinished, PhaseStarted, RetryScheduled, SignalReceived
+from harness.model import Group, GroupResult, Outcome, Phase, Quarantine, Status
+from harness.scheduling.backoff import retry_delay
 from harness.scheduling.messages import (
     Action,
     AttemptEnded,
@@ -25,34 +25,22 @@ from harness.scheduling.messages import (
     Input,
     JournalLost,
     Kill,
+    RetryDue,
     ServiceDown,
     SignalCame,
     Start,
     StartupFailed,
     Stop,
     TimeUp,
+    Wake,
 )
 from harness.scheduling.schedule import Doomed, Schedule
+from harness.scheduling.verdict import Running, final_result, said
 
 # What a run can be stopped by, besides a signal.
 FAIL_FAST = "fail-fast"
 GLOBAL_TIMEOUT = "global timeout"
 JOURNAL = "journal"
-
-
-@dataclass
-class Running:
-    """A group whose attempt is under way, and what becomes of it if that attempt is ended by us."""
-
-    group: Group
-    attempt: int
-    slot: int
-    past: list[Outcome] = field(default_factory=list)  # earlier attempts
-    fate: tuple[Status, str] | None = None  # set when it is cancelled
-
-    @property
-    def attempt_id(self) -> str:
-        return f"{self.group.name}#{self.attempt}"
 
 
 class Dispatcher:
@@ -67,9 +55,26 @@ class Dispatcher:
         off: Mapping[str, str] | None = None,
         max_failures: int = 0,
         estimates: Mapping[str, float] | None = None,
+        cached: Mapping[str, str] | None = None,
+        quarantine: Sequence[Quarantine] = (),
+        flaky_fails: bool = False,
+        seed: int = 0,
+        shuffle: bool = False,
     ) -> None:
-        """`off` maps a phase that will not run to the reason; `max_failures` 0 means that failures stop nothing."""
-        self._schedule = Schedule(phases, jobs=jobs, resources=resources, estimates=estimates)
+        """`off` maps a phase that will not run to the reason, `cached` a group that need not run to the run in which it
+        passed. `max_failures` 0 means that failures stop nothing. `seed` is that of all that is random."""
+        self._cached = dict(cached or {})
+        self._schedule = Schedule(
+            phases,
+            jobs=jobs,
+            resources=resources,
+            estimates=estimates,
+            costless=self._cached.keys(),
+            shuffle=seed if shuffle else None,
+        )
+        self._quarantine = tuple(quarantine)
+        self._flaky_fails = flaky_fails
+        self._seed = seed
         self._groups = {group.name: group for phase in phases for group in phase.groups}
         self._ahead = list(reversed(phases))  # phases not yet begun, the next one last
         self._phase: Phase | None = None
@@ -77,6 +82,9 @@ class Dispatcher:
         self._off = dict(off or {})
         self._max_failures = max_failures
         self._running: dict[str, Running] = {}
+        self._aside: list[str] = []  # groups whose retries wait until nothing else runs
+        self._alone = ""  # the one of them that runs
+        self._now = 0.0
         self._failures = 0
         self._signals = 0
         self._stopping = False
@@ -86,13 +94,19 @@ class Dispatcher:
         self.stopped_by = ""
         self.stop_signal: int | None = None
 
-    def handle(self, given: Input) -> list[Action]:
-        """Takes one input and returns what is to be done, in order."""
+    def handle(self, given: Input, now: float = 0.0) -> list[Action]:
+        """Takes one input and returns what is to be done, in order.
+
+        `now` is seconds on whichever clock drives the run; only how long groups waited is measured by it.
+        """
+        self._now = now
         match given:
             case Begin():
                 self._advance()
             case AttemptEnded(outcome):
                 self._attempt_ended(outcome)
+            case RetryDue(attempt_id):
+                self._retry_due(attempt_id)
             case SignalCame(number):
                 self._signal_came(number)
             case ServiceDown(service, reason):
@@ -113,14 +127,15 @@ class Dispatcher:
         if self.stop_signal is not None:
             return 128 + self.stop_signal
         statuses = {result.status for result in self.results.values()} - {Status.SKIPPED}
+        failures = {result.status for result in self.results.values() if result.counts_as_failure}
         broken = {Status.ERROR, Status.LOST}
         if self.stopped_by == JOURNAL:
             return ExitCode.INFRASTRUCTURE
         if statuses <= {Status.NO_TESTS}:
             return ExitCode.NOTHING_TO_RUN
-        if self.stopped_by == GLOBAL_TIMEOUT or any(s.is_failure and s not in broken for s in statuses):
+        if self.stopped_by == GLOBAL_TIMEOUT or failures - broken or (self._flaky_fails and Status.FLAKY in statuses):
             return ExitCode.TESTS_FAILED
-        if statuses & broken:
+        if failures:
             return ExitCode.INFRASTRUCTURE
         return ExitCode.OK
 
@@ -132,11 +147,18 @@ class Dispatcher:
             return  # a duplicate from an executor that had given the attempt up for lost
         running.past.append(outcome)
         if self._deserves_retry(running, outcome):
-            running.attempt += 1
-            self._actions.append(Start(running.group, running.attempt, running.slot))
-            return
-        del self._running[outcome.group]
-        self._finish(running.group, _final(running))
+            self._rest(running)
+        else:
+            self._conclude(running)
+
+    def _retry_due(self, attempt_id: str) -> None:
+        running = self._running.get(attempt_id.rpartition("#")[0])
+        if running is None or running.attempt_id != attempt_id or not running.resting:
+            return  # the run was stopped meanwhile
+        if running.group.retry_alone:
+            running.due = True
+        else:
+            self._start_again(running)
 
     def _signal_came(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -146,7 +168,7 @@ class Dispatcher:
             return
         if self._signals > 1:
             self._emit(SignalReceived(signal=name, response="killing what still runs"))
-            self._actions.extend(Kill(running.attempt_id) for running in self._running.values())
+            self._actions.extend(Kill(running.attempt_id) for running in self._running.values() if not running.resting)
             return
         self._emit(SignalReceived(signal=name, response="stopping; once more kills at once"))
         self.stop_signal = number
@@ -155,9 +177,7 @@ class Dispatcher:
 
     def _service_down(self, service: str, reason: str) -> None:
         why = f"service {service} {reason}"
-        for running in self._running.values():
-            if service in running.group.services:
-                self._cancel(running, (Status.ERROR, why))
+        self._cancel([r for r in self._running.values() if service in r.group.services], (Status.ERROR, why))
         victims = [group for group in self._groups.values() if service in group.services]
         self._finish_unstarted(victims, Status.ERROR, why)
 
@@ -173,6 +193,34 @@ class Dispatcher:
         retryable = outcome.status in (Status.FAILED, Status.TIMED_OUT, Status.KILLED)
         asked_to_end = self._stopping or running.fate is not None
         return retryable and not asked_to_end and running.attempt <= running.group.retries
+
+    def _rest(self, running: Running) -> None:
+        """Between two attempts a group keeps what it holds, unless it is to run alone: then others go first."""
+        group = running.group
+        delay = retry_delay(group, running.attempt, self._seed)
+        running.attempt += 1
+        running.resting = True
+        if group.retry_alone:
+            self._schedule.release(group.name)
+            self._alone = ""
+            self._aside.append(group.name)
+        self._emit(RetryScheduled(group=group.name, attempt=running.attempt, delay=delay, alone=group.retry_alone))
+        if delay > 0:
+            self._actions.append(Wake(running.attempt_id, delay))
+        else:
+            self._retry_due(running.attempt_id)
+
+    def _start_again(self, running: Running) -> None:
+        running.resting = running.due = False
+        self._actions.append(Start(running.group, running.attempt, running.slot))
+
+    def _conclude(self, running: Running) -> None:
+        name = running.group.name
+        del self._running[name]
+        self._alone = "" if self._alone == name else self._alone
+        if name in self._aside:
+            self._aside.remove(name)
+        self._finish(running.group, final_result(running, self._quarantine))
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Records the end of a group and all that follows from it."""
@@ -190,26 +238,26 @@ class Dispatcher:
     def _record(self, result: GroupResult) -> None:
         self.results[result.group] = result
         self._left_in_phase.discard(result.group)
-        self._failures += result.status.is_failure
+        self._failures += result.counts_as_failure
         self._emit(GroupFinished(result=result))
 
     def _follow(self, group: Group, result: GroupResult) -> None:
         """What the end of a group means for others: who is skipped, and whether the run goes on."""
-        for doomed in self._schedule.end(group.name, succeeded=result.status.succeeded):
+        for doomed in self._schedule.end(group.name, self._now, succeeded=result.lets_others_start):
             self._skip_doomed(doomed)
-        if self._stopping or not result.status.is_failure:
+        if self._stopping or not result.counts_as_failure:
             return
         if self._phase is not None and self._phase.sequential and group.phase == self._phase.name:
-            reason = f"{group.name} {_said(result.status)} in the sequential phase {group.phase}"
+            reason = f"{group.name} {said(result.status)} in the sequential phase {group.phase}"
             self._finish_unstarted(self._groups.values(), Status.SKIPPED, reason)
         if self._max_failures and self._failures >= self._max_failures:
-            reason = f"stopped after {group.name} {_said(result.status)}"
+            reason = f"stopped after {group.name} {said(result.status)}"
             self._halt(FAIL_FAST, fate=(Status.INTERRUPTED, reason), unstarted=reason)
 
     def _skip_doomed(self, doomed: Doomed) -> None:
         if doomed.group.name in self.results:
             return
-        reason = f"depends on {doomed.cause}, which {_said(self.results[doomed.cause].status)}"
+        reason = f"depends on {doomed.cause}, which {said(self.results[doomed.cause].status)}"
         self._finish(doomed.group, GroupResult(group=doomed.group.name, status=Status.SKIPPED, reason=reason))
 
     def _halt(self, by: str, *, fate: tuple[Status, str], unstarted: str) -> None:
@@ -218,13 +266,17 @@ class Dispatcher:
             return
         self._stopping = True
         self.stopped_by = by
-        for running in self._running.values():
-            self._cancel(running, fate)
+        self._cancel(list(self._running.values()), fate)
         self._finish_unstarted(self._groups.values(), Status.NOT_RUN, unstarted)
 
-    def _cancel(self, running: Running, fate: tuple[Status, str]) -> None:
-        running.fate = running.fate or fate
-        self._actions.append(Cancel(running.attempt_id))
+    def _cancel(self, victims: Iterable[Running], fate: tuple[Status, str]) -> None:
+        """Ends what runs. A group that rests between two attempts has nothing to end: its last attempt stands."""
+        for running in victims:
+            running.fate = running.fate or fate
+            if running.resting:
+                self._conclude(running)
+            else:
+                self._actions.append(Cancel(running.attempt_id))
 
     def _settle(self) -> None:
         """Moves on as far as possible: the next phase, the next groups, the end."""
@@ -232,6 +284,7 @@ class Dispatcher:
             return
         if self._phase is not None and not self._stopping:
             self._start_what_fits()
+            self._start_alone()
         while not self._running and not self._stopping and self._phase is not None and not self._left_in_phase:
             self._leave_phase()
             self._advance()
@@ -256,7 +309,7 @@ class Dispatcher:
             elif left:
                 self._phase, self._left_in_phase = phase, left
                 self._emit(PhaseStarted(phase=phase.name))
-                self._schedule.open(phase)
+                self._schedule.open(phase, self._now)
                 return
 
     def _leave_phase(self) -> None:
@@ -265,48 +318,27 @@ class Dispatcher:
             self._phase = None
 
     def _start_what_fits(self) -> None:
-        for group, slot in self._schedule.start():
-            self._running[group.name] = Running(group, 1, slot)
-            self._actions.append(Start(group, 1, slot))
+        while not self._alone and (placements := self._schedule.start(self._now)):
+            for group, slot, waited in placements:
+                if group.name in self._cached:
+                    self._finish(group, _cached(group, self._cached[group.name]))
+                else:
+                    self._running[group.name] = Running(group, 1, slot, waited)
+                    self._actions.append(Start(group, 1, slot))
+
+    def _start_alone(self) -> None:
+        """Once nothing else runs or can start, one of the retries that wait for that."""
+        if self._alone or len(self._running) > len(self._aside):
+            return
+        if due := next((name for name in self._aside if self._running[name].due), ""):
+            self._aside.remove(due)
+            self._alone = due
+            self._start_again(self._running[due])
 
     def _emit(self, event: AnyEvent) -> None:
         self._actions.append(Emit(event))
 
 
-def _final(running: Running) -> GroupResult:
-    """The group's result out of its attempts: a pass after a failure is flaky, and what we ended has its fate."""
-    last = running.past[-1]
-    status, reason = last.status, last.reason
-    if status is Status.INTERRUPTED and running.fate is not None:
-        status, reason = running.fate
-    elif status is not Status.PASSED and running.fate is not None and running.fate[0] is Status.ERROR:
-        status, reason = running.fate  # it failed because its service did, whichever was seen first
-    elif status is Status.PASSED and running.attempt > 1:
-        status = Status.FLAKY
-        reason = f"passed on attempt {running.attempt}; attempt {running.attempt - 1}: {running.past[-2].reason}"
-    return GroupResult(
-        group=running.group.name,
-        status=status,
-        reason=reason,
-        attempts=running.attempt,
-        started_at=running.past[0].started_at,
-        duration=sum(outcome.duration for outcome in running.past),
-        exit_code=last.exit_code,
-        cpu_seconds=sum(outcome.cpu_seconds for outcome in running.past),
-        peak_memory=max(outcome.peak_memory for outcome in running.past),
-        leaked=any(outcome.leaked for outcome in running.past),
-    )
-
-
-def _said(status: Status) -> str:
-    """A status as the end of a sentence about a group: "core failed", "core was skipped"."""
-    return {
-        Status.ERROR: "could not run",
-        Status.NO_TESTS: "had no tests",
-        Status.TIMED_OUT: "timed out",
-        Status.KILLED: "was killed",
-        Status.SKIPPED: "was skipped",
-        Status.INTERRUPTED: "was interrupted",
-        Status.NOT_RUN: "did not run",
-        Status.LOST: "was lost",
-    }.get(status, status.value)
+def _cached(group: Group, passed_in: str) -> GroupResult:
+    reason = f"nothing has changed since it passed in run {passed_in}"
+    return GroupResult(group=group.name, status=Status.CACHED, reason=reason, cached_from=passed_in)

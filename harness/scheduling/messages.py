@@ -23,6 +23,13 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True)
+class RetryDue:
+    """The time that a Wake asked for is over."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True)
 class SignalCame:
     number: int
 
@@ -54,7 +61,7 @@ class JournalLost:
     reason: str
 
 
-Input = Begin | AttemptEnded | SignalCame | ServiceDown | StartupFailed | TimeUp | JournalLost
+Input = Begin | AttemptEnded | RetryDue | SignalCame | ServiceDown | StartupFailed | TimeUp | JournalLost
 
 # --- actions
 
@@ -81,6 +88,14 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Wake:
+    """Answer with RetryDue when so many seconds are over. Not waited for once the run stops."""
+
+    attempt_id: str
+    after: float
+
+
+@dataclass(frozen=True)
 class Emit:
     event: AnyEvent
 
@@ -90,4 +105,4 @@ class Stop:
     """Nothing is running and nothing will start any more."""
 
 
-Action = Start | Cancel | Kill | Emit | Stop
+Action = Start | Cancel | Kill | Wake | Emit | Stop

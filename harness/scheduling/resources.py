@@ -46,6 +46,9 @@ class Pool:
                 return resource
         return None
 
+    def left(self, resource: str) -> int:
+        return self._free.get(resource, EVERYONE)
+
     def take(self, demand: Demand) -> None:
         for resource, amount in demand:
             self._free[resource] -= amount

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.model import After, Dependency, Group, Outcome, Phase, Status
+from harness.scheduling.messages import AttemptEnded
 
 type_of_phase = Callable[..., Phase]
 
@@ -24,8 +25,10 @@ def make_phase(name: str, *groups: Group | str, sequential: bool = False) -> Pha
     return Phase(name=name, sequential=sequential, groups=placed)
 
 
-def make_outcome(group: str, status: Status = Status.PASSED, attempt: int = 1, reason: str = "") -> Outcome:
-    return Outcome(group=group, attempt=attempt, status=status, started_at=0.0, duration=1.0, reason=reason)
+def make_outcome(
+    group: str, status: Status = Status.PASSED, attempt: int = 1, reason: str = "", **fields: object
+) -> Outcome:
+    return Outcome(group=group, attempt=attempt, status=status, started_at=0.0, duration=1.0, reason=reason, **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,8 @@ def phase() -> Callable[..., Phase]:
 @pytest.fixture(scope="session")
 def outcome() -> Callable[..., Outcome]:
     return make_outcome
+
+
+@pytest.fixture(scope="session")
+def ends() -> Callable[..., AttemptEnded]:
+    return lambda *args, **kwargs: AttemptEnded(make_outcome(*args, **kwargs))

@@ -5,72 +5,22 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
+from histories import Run
 
-from harness.events import GroupFinished, PhaseFinished, PhaseStarted, SignalReceived
 from harness.model import Group, Outcome, Phase, Status
-from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import (
-    Action,
     AttemptEnded,
     Begin,
-    Cancel,
-    Emit,
-    Input,
     JournalLost,
-    Kill,
     ServiceDown,
     SignalCame,
-    Start,
     StartupFailed,
-    Stop,
     TimeUp,
 )
 
 Make = Callable[..., Group]
 MakePhase = Callable[..., Phase]
 MakeOutcome = Callable[..., Outcome]
-
-
-def brief(action: Action) -> str:
-    """An action as a few words, so that a history reads like a story."""
-    match action:
-        case Start(group, attempt, slot):
-            return f"start {group.name}#{attempt} on {slot}"
-        case Cancel(attempt_id):
-            return f"cancel {attempt_id}"
-        case Kill(attempt_id):
-            return f"kill {attempt_id}"
-        case Emit(PhaseStarted(phase=phase)):
-            return f"phase {phase}"
-        case Emit(PhaseFinished(phase=phase)):
-            return f"end of {phase}"
-        case Emit(GroupFinished(result=result)):
-            return f"{result.group} {result.status}" + (f": {result.reason}" if result.reason else "")
-        case Emit(SignalReceived(signal=name)):
-            return name
-        case Stop():
-            return "stop"
-        case _:
-            return repr(action)
-
-
-class Run:
-    """A dispatcher that answers in brief."""
-
-    def __init__(self, *phases: Phase, **options: object) -> None:
-        settings = {"jobs": 2, "resources": {}} | options
-        self.dispatcher = Dispatcher(phases, **settings)  # type: ignore[arg-type]
-
-    def give(self, given: Input) -> list[str]:
-        return [brief(action) for action in self.dispatcher.handle(given)]
-
-    def statuses(self) -> dict[str, str]:
-        return {name: result.status.value for name, result in self.dispatcher.results.items()}
-
-
-@pytest.fixture
-def ends(outcome: MakeOutcome) -> Callable[..., AttemptEnded]:
-    return lambda *args, **kwargs: AttemptEnded(outcome(*args, **kwargs))
 
 
 Ends = Callable[..., AttemptEnded]
@@ -138,43 +88,6 @@ def test_nothing_but_phases_that_are_off_is_nothing_to_run(phase: MakePhase) -> 
     run = Run(phase("one", "a"), phase("two", "b"), off={"one": "off", "two": "off"})
     assert run.give(Begin()) == ["a skipped: off", "b skipped: off", "stop"]
     assert run.dispatcher.exit_code == 4
-
-
-def test_a_retry_keeps_its_slot_and_a_late_pass_is_flaky(phase: MakePhase, group: Make, ends: Ends) -> None:
-    run = Run(phase("p", "x", group("a", retries=2), "y"))
-    assert run.give(Begin()) == ["phase p", "start x#1 on 0", "start a#1 on 1"]
-    assert run.give(ends("a", Status.FAILED)) == ["start a#2 on 1"]
-    assert run.give(ends("a", Status.TIMED_OUT, attempt=2, reason="no end after 5m")) == ["start a#3 on 1"]
-    assert run.give(ends("a", attempt=3)) == [
-        "a flaky: passed on attempt 3; attempt 2: no end after 5m",
-        "start y#1 on 1",
-    ]
-    assert run.dispatcher.results["a"].attempts == 3
-    assert run.dispatcher.results["a"].duration == 3.0
-
-
-def test_retries_end(phase: MakePhase, group: Make, ends: Ends) -> None:
-    run = Run(phase("p", group("a", retries=1)))
-    run.give(Begin())
-    run.give(ends("a", Status.FAILED))
-    assert run.give(ends("a", Status.FAILED, attempt=2)) == ["a failed", "end of p", "stop"]
-
-
-@pytest.mark.parametrize("status", [Status.ERROR, Status.NO_TESTS])
-def test_what_a_retry_cannot_mend_is_not_retried(phase: MakePhase, group: Make, ends: Ends, status: Status) -> None:
-    run = Run(phase("p", group("a", retries=1)))
-    run.give(Begin())
-    assert run.give(ends("a", status))[-1] == "stop"
-
-
-def test_a_duplicate_outcome_changes_nothing(phase: MakePhase, group: Make, ends: Ends) -> None:
-    run = Run(phase("p", group("a", retries=1), "b"))
-    run.give(Begin())
-    run.give(ends("a", Status.FAILED))
-    assert run.give(ends("a", Status.FAILED)) == []
-    run.give(ends("a", attempt=2))
-    assert run.give(ends("a", Status.FAILED, attempt=2)) == []
-    assert run.statuses() == {"a": "flaky"}
 
 
 def test_fail_fast_stops_what_runs_and_starts_nothing(phase: MakePhase, ends: Ends) -> None:
@@ -307,13 +220,6 @@ def test_a_signal_after_fail_fast_still_names_the_end(phase: MakePhase, ends: En
     assert run.give(SignalCame(signal.SIGTERM)) == ["SIGTERM", "cancel b#1"]
     run.give(ends("b", Status.INTERRUPTED))
     assert run.dispatcher.exit_code == 143
-
-
-def test_an_interrupted_group_is_not_retried(phase: MakePhase, group: Make, ends: Ends) -> None:
-    run = Run(phase("p", group("a", retries=3)))
-    run.give(Begin())
-    run.give(SignalCame(signal.SIGINT))
-    assert run.give(ends("a", Status.FAILED))[-1] == "stop"
 
 
 def test_what_stopped_the_run_first_is_what_is_told(phase: MakePhase, group: Make, ends: Ends) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from harness.model import Group, LockMode, Phase
-from harness.scheduling.schedule import Schedule, in_dependency_order
+from harness.scheduling.order import in_dependency_order
+from harness.scheduling.schedule import Schedule
 
 Make = Callable[..., Group]
 MakePhase = Callable[..., Phase]
@@ -18,17 +19,17 @@ def opened(
     estimates: Mapping[str, float] | None = None,
 ) -> Schedule:
     schedule = Schedule(phases, jobs=jobs, resources=resources or {}, estimates=estimates)
-    schedule.open(phases[0])
+    schedule.open(phases[0], 0.0)
     return schedule
 
 
 def started(schedule: Schedule) -> list[str]:
-    return [placement.group.name for placement in schedule.start()]
+    return [placement.group.name for placement in schedule.start(0.0)]
 
 
 def ended(schedule: Schedule, *names: str) -> list[str]:
     for name in names:
-        schedule.end(name, succeeded=True)
+        schedule.end(name, 0.0, succeeded=True)
     return started(schedule)
 
 
@@ -41,10 +42,16 @@ def test_no_more_groups_start_than_there_are_jobs(phase: MakePhase) -> None:
 
 def test_the_longest_chain_starts_first(phase: MakePhase, group: Make) -> None:
     groups = ("short", "long", "head", group("tail", after=("head",)))
-    schedule = opened(phase("p", *groups), jobs=1, estimates={"short": 1, "long": 5, "head": 2, "tail": 4})
-    assert started(schedule) == ["head"]  # 2 + 4 is longer than 5
-    assert ended(schedule, "head") == ["long"]
-    assert ended(schedule, "long") == ["tail"]
+    estimates = {"short": 1.0, "long": 5.0, "head": 2.0, "tail": 4.0}
+    schedule = opened(phase("p", *groups), jobs=2, estimates=estimates)
+    assert started(schedule) == ["head", "long"]  # 2 + 4 is longer than 5
+    assert ended(schedule, "head") == ["tail"]
+    assert ended(schedule, "long") == ["short"]
+
+
+def test_one_at_a_time_they_run_in_the_order_of_the_plan(phase: MakePhase, group: Make) -> None:
+    schedule = opened(phase("p", "a", "b", group("c", after=("b",))), jobs=1, estimates={"a": 1.0, "b": 5.0, "c": 9.0})
+    assert [*started(schedule), *ended(schedule, "a"), *ended(schedule, "b")] == ["a", "b", "c"]
 
 
 def test_ties_keep_the_order_of_the_plan(phase: MakePhase) -> None:
@@ -96,16 +103,16 @@ def test_a_group_wider_than_the_jobs_runs_alone(phase: MakePhase, group: Make) -
 
 def test_slots_are_unique_among_running_groups_and_the_lowest_free(phase: MakePhase, group: Make) -> None:
     schedule = opened(phase("p", "a", group("wide", slots=2), "b", "c"), jobs=4)
-    assert [(p.group.name, p.slot) for p in schedule.start()] == [("a", 0), ("wide", 1), ("b", 3)]
-    schedule.end("wide", succeeded=True)
-    assert [(p.group.name, p.slot) for p in schedule.start()] == [("c", 1)]
+    assert [(p.group.name, p.slot) for p in schedule.start(0.0)] == [("wide", 0), ("a", 2), ("b", 3)]
+    schedule.end("a", 0.0, succeeded=True)
+    assert [(p.group.name, p.slot) for p in schedule.start(0.0)] == [("c", 2)]
 
 
 def test_a_failure_dooms_those_that_need_success_and_frees_those_that_need_order(phase: MakePhase, group: Make) -> None:
     schedule = opened(phase("p", "a", group("b", after=("a",)), group("c", any_of=("a",))), jobs=2)
     assert started(schedule) == ["a"]
-    assert [(doomed.group.name, doomed.cause) for doomed in schedule.end("a", succeeded=False)] == [("b", "a")]
-    schedule.end("b", succeeded=False)
+    assert [(doomed.group.name, doomed.cause) for doomed in schedule.end("a", 0.0, succeeded=False)] == [("b", "a")]
+    schedule.end("b", 0.0, succeeded=False)
     assert started(schedule) == ["c"]
 
 
@@ -114,17 +121,62 @@ def test_a_later_phase_waits_until_it_is_opened(phase: MakePhase, group: Make) -
     schedule = opened(first, second, jobs=3)
     assert started(schedule) == ["a"]
     assert ended(schedule, "a") == []
-    schedule.open(second)
+    schedule.open(second, 0.0)
     assert started(schedule) == ["b", "c"]
 
 
 def test_a_group_that_ended_without_starting_never_starts(phase: MakePhase) -> None:
     schedule = opened(phase("p", "a", "b", "c"), jobs=1)
     assert started(schedule) == ["a"]
-    schedule.end("b", succeeded=False)
+    schedule.end("b", 0.0, succeeded=False)
     assert ended(schedule, "a") == ["c"]
 
 
 def test_dependency_order_leaves_cycles_out(group: Make) -> None:
     groups: Sequence[Group] = [group("c", after=("b",)), group("b"), group("x", after=("y",)), group("y", after=("x",))]
     assert [group.name for group in in_dependency_order(groups)] == ["b", "c"]
+
+
+def test_a_wide_group_is_overtaken_only_so_often(phase: MakePhase, group: Make) -> None:
+    narrow = [f"n{number}" for number in range(9)]
+    estimates = {"first": 99.0, "wide": 5.0} | dict.fromkeys(narrow, 1.0)
+    schedule = opened(phase("p", "first", group("wide", slots=2), *narrow), jobs=2, estimates=estimates)
+    assert started(schedule) == ["first", "n0"]
+    for number in range(3):
+        assert ended(schedule, f"n{number}") == [f"n{number + 1}"]
+    assert ended(schedule, "n3") == []  # one slot is free, and kept
+    assert ended(schedule, "first") == ["wide"]
+    assert ended(schedule, "wide") == ["n4", "n5"]
+
+
+def test_what_is_kept_does_not_keep_others_waiting_who_need_nothing_of_it(phase: MakePhase, group: Make) -> None:
+    sharers = [group(f"s{number}", needs={"db": LockMode.SHARED}) for number in range(9)]
+    lone = group("lone", needs={"db": LockMode.EXCLUSIVE})
+    estimates = {"lone": 9.0, "s0": 10.0} | {f"s{number}": 2.0 for number in range(1, 9)} | {"free": 1.0}
+    schedule = opened(phase("p", lone, *sharers, "free"), jobs=2, estimates=estimates)
+    assert started(schedule) == ["s0", "s1"]
+    for number in range(1, 4):
+        assert ended(schedule, f"s{number}") == [f"s{number + 1}"]
+    assert ended(schedule, "s4") == ["free"]  # the lock is kept for the lone one, the slot is not
+    assert ended(schedule, "s0") == ["lone"]
+
+
+def test_what_was_kept_is_given_on_when_its_group_will_never_start(phase: MakePhase, group: Make) -> None:
+    narrow = [f"n{number}" for number in range(9)]
+    estimates = {"first": 99.0, "wide": 5.0} | dict.fromkeys(narrow, 1.0)
+    schedule = opened(phase("p", "first", group("wide", slots=2), *narrow), jobs=2, estimates=estimates)
+    started(schedule)
+    for number in range(4):
+        ended(schedule, f"n{number}")
+    schedule.end("wide", 0.0, succeeded=False)
+    assert started(schedule) == ["n4"]
+
+
+def test_a_random_order_is_that_of_its_seed(phase: MakePhase) -> None:
+    def order(seed: int) -> list[str]:
+        schedule = Schedule([phase("p", *"abcdefgh")], jobs=8, resources={}, shuffle=seed)
+        schedule.open(phase("p", *"abcdefgh"), 0.0)
+        return started(schedule)
+
+    assert order(1) == order(1) != order(2)
+    assert sorted(order(1)) == list("abcdefgh")

@@ -1,0 +1,293 @@
+"""Retries, quarantine and cached groups, each rule by a literal history of inputs."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from histories import Run
+
+from harness.events import RetryScheduled
+from harness.model import Group, Outcome, Phase, Quarantine, Status
+from harness.scheduling.backoff import LONGEST_DELAY, retry_delay
+from harness.scheduling.messages import AttemptEnded, Begin, Emit, RetryDue, ServiceDown, SignalCame, Wake
+
+Make = Callable[..., Group]
+MakePhase = Callable[..., Phase]
+MakeOutcome = Callable[..., Outcome]
+Ends = Callable[..., AttemptEnded]
+
+
+def test_a_retry_keeps_its_slot_and_a_late_pass_is_flaky(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", "x", group("a", retries=2), "y"))
+    assert run.give(Begin()) == ["phase p", "start x#1 on 0", "start a#1 on 1"]
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2", "wake a#2"]
+    assert run.give(RetryDue("a#2")) == ["start a#2 on 1"]
+    assert run.give(ends("a", Status.TIMED_OUT, attempt=2, reason="no end after 5m")) == ["retry a#3", "wake a#3"]
+    assert run.give(RetryDue("a#3")) == ["start a#3 on 1"]
+    assert run.give(ends("a", attempt=3)) == [
+        "a flaky: passed on attempt 3; attempt 2: no end after 5m",
+        "start y#1 on 1",
+    ]
+    assert run.dispatcher.results["a"].attempts == 3
+    assert run.dispatcher.results["a"].duration == 3.0
+
+
+def test_what_rests_keeps_what_it_holds(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(
+        phase("p", group("a", retries=1, parallel_group=("db",)), group("b", parallel_group=("db",)), "c"), jobs=3
+    )
+    assert run.give(Begin()) == ["phase p", "start a#1 on 0", "start c#1 on 1"]
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2", "wake a#2"]
+    run.give(RetryDue("a#2"))
+    assert run.give(ends("a", attempt=2))[1:] == ["start b#1 on 0"]
+
+
+def test_without_a_delay_a_retry_starts_at_once(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=0.0)))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2", "start a#2 on 0"]
+
+
+def test_retries_end(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=0.0)))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ends("a", Status.FAILED, attempt=2)) == ["a failed", "end of p", "stop"]
+    assert run.dispatcher.results["a"].attempts == 2
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.NO_TESTS])
+def test_what_a_retry_cannot_mend_is_not_retried(phase: MakePhase, group: Make, ends: Ends, status: Status) -> None:
+    run = Run(phase("p", group("a", retries=1)))
+    run.give(Begin())
+    assert run.give(ends("a", status))[-1] == "stop"
+
+
+def test_a_duplicate_outcome_changes_nothing(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=0.0), "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ends("a", Status.FAILED)) == []
+    run.give(ends("a", attempt=2))
+    assert run.give(ends("a", Status.FAILED, attempt=2)) == []
+    assert run.statuses() == {"a": "flaky"}
+
+
+def test_a_late_or_foreign_wake_up_changes_nothing(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=2), "b"))
+    run.give(Begin())
+    assert run.give(RetryDue("a#1")) == []
+    run.give(ends("a", Status.FAILED))
+    assert run.give(RetryDue("a#3")) == []
+    assert run.give(RetryDue("a#2")) == ["start a#2 on 0"]
+    assert run.give(RetryDue("a#2")) == []
+
+
+def test_an_interrupted_group_is_not_retried(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=3)))
+    run.give(Begin())
+    run.give(SignalCame(signal.SIGINT))
+    assert run.give(ends("a", Status.FAILED))[-1] == "stop"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_run_that_stops_does_not_wait_for_retries(phase: MakePhase, group: Make, ends: Ends, alone: bool) -> None:
+    run = Run(phase("p", group("a", retries=3, retry_alone=alone), "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(SignalCame(signal.SIGINT)) == ["SIGINT", "a failed", "cancel b#1"]
+    assert run.give(SignalCame(signal.SIGINT)) == ["SIGINT", "kill b#1"]
+    assert run.give(RetryDue("a#2")) == []
+    assert run.give(ends("b", Status.INTERRUPTED))[-1] == "stop"
+
+
+def test_a_service_that_dies_ends_what_rests(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, services=("db",)), "b"))
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.give(ServiceDown("db", "died")) == ["a error: service db died"]
+
+
+# --- retry_alone
+
+
+def test_a_retry_alone_lets_others_go_first(phase: MakePhase, group: Make, ends: Ends) -> None:
+    a = group("a", retries=1, retry_alone=True, retry_delay=0.0, parallel_group=("db",))
+    run = Run(phase("p", a, "b", group("c", parallel_group=("db",)), group("d", any_of=("a",))))
+    assert run.give(Begin()) == ["phase p", "start a#1 on 0", "start b#1 on 1"]
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2 alone", "start c#1 on 0"]
+    assert run.give(ends("b")) == ["b passed"]
+    assert run.give(ends("c")) == ["c passed", "start a#2 on 0"]
+    assert run.give(ends("a", attempt=2))[1:] == ["start d#1 on 0"]
+
+
+def test_nothing_starts_beside_a_retry_alone(phase: MakePhase, group: Make, ends: Ends) -> None:
+    def shaky(name: str) -> Group:
+        return group(name, retries=2, retry_alone=True, retry_delay=0.0)
+
+    run = Run(phase("p", shaky("a"), shaky("b")))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2 alone"]
+    assert run.give(ends("b", Status.FAILED)) == ["retry b#2 alone", "start a#2 on 0"]
+    assert run.give(ends("a", Status.FAILED, attempt=2)) == ["retry a#3 alone", "start b#2 on 1"]
+    assert run.give(ends("b", attempt=2))[1:] == ["start a#3 on 0"]
+    assert run.give(ends("a", attempt=3))[-1] == "stop"
+
+
+def test_a_retry_alone_waits_for_its_delay_too(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_alone=True)))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2 alone", "wake a#2"]
+    assert run.give(RetryDue("a#2")) == ["start a#2 on 0"]
+
+
+# --- the delay
+
+
+def test_delays_double_with_jitter_up_to_a_limit(group: Make) -> None:
+    a = group("a", retry_delay=2.0)
+    delays = [retry_delay(a, attempt, seed=7) for attempt in range(1, 1100)]
+    for attempt, delay in enumerate(delays, 1):
+        whole = min(2.0 * 2.0 ** min(attempt - 1, 64), LONGEST_DELAY)
+        assert whole / 2 <= delay <= whole
+    assert delays == [retry_delay(a, attempt, seed=7) for attempt in range(1, 1100)]
+    assert retry_delay(a, 1, seed=8) != delays[0] != retry_delay(group("b", retry_delay=2.0), 1, seed=7)
+
+
+def test_the_wake_up_is_asked_for_after_the_delay_that_is_announced(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=4.0)), seed=3)
+    run.give(Begin())
+    announced, wake = run.dispatcher.handle(ends("a", Status.FAILED))
+    assert isinstance(announced, Emit)
+    assert isinstance(announced.event, RetryScheduled)
+    assert isinstance(wake, Wake)
+    assert wake.after == announced.event.delay
+    assert 2.0 <= wake.after <= 4.0
+
+
+# --- what flaky means
+
+
+@pytest.mark.parametrize(("fails", "code"), [(False, 0), (True, 1)])
+def test_the_plan_says_what_flaky_means(phase: MakePhase, group: Make, ends: Ends, fails: bool, code: int) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=0.0)), flaky_fails=fails, max_failures=1)
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    run.give(ends("a", attempt=2))
+    assert (run.statuses(), run.dispatcher.exit_code, run.dispatcher.stopped_by) == ({"a": "flaky"}, code, "")
+
+
+# --- quarantine
+
+
+def quarantined(**of: str) -> dict[str, object]:
+    return {"quarantine": [Quarantine(reason="HTTP 500", expires="2026-12-31", **of)]}
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.TIMED_OUT, Status.KILLED])
+def test_a_failure_in_quarantine_stops_nothing(phase: MakePhase, group: Make, ends: Ends, status: Status) -> None:
+    core = phase("core", "a", group("b", after=("a",)), sequential=True)
+    run = Run(core, phase("rest", group("c", after=("a",))), max_failures=1, **quarantined(group="a"))
+    run.give(Begin())
+    assert run.give(ends("a", status)) == [f"a {status}", "start b#1 on 0"]
+    assert run.give(ends("b"))[-1] == "start c#1 on 0"
+    assert run.give(ends("c"))[-1] == "stop"
+    assert run.dispatcher.exit_code == 0
+    assert run.dispatcher.results["a"].quarantined == "HTTP 500 (until 2026-12-31)"
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.NO_TESTS])
+def test_quarantine_does_not_excuse_what_is_not_the_tests_fault(phase: MakePhase, ends: Ends, status: Status) -> None:
+    run = Run(phase("p", "a"), **quarantined(group="a"))
+    run.give(Begin())
+    run.give(ends("a", status))
+    assert run.dispatcher.exit_code > 0
+
+
+@pytest.mark.parametrize(
+    ("failed", "code"), [(("t.py::a",), 0), (("t.py::a", "t.py::b"), 1), ((), 1), (("t.py::a", "t.py::a"), 0)]
+)
+def test_a_test_in_quarantine_excuses_only_itself(
+    phase: MakePhase, ends: Ends, failed: tuple[str, ...], code: int
+) -> None:
+    run = Run(phase("p", "g"), **quarantined(test="t.py::a"))
+    run.give(Begin())
+    run.give(ends("g", Status.FAILED, failed_tests=failed))
+    assert run.dispatcher.exit_code == code
+
+
+def test_a_pass_in_quarantine_is_a_pass(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a"), **quarantined(group="a"))
+    run.give(Begin())
+    run.give(ends("a"))
+    assert run.dispatcher.results["a"].quarantined == ""
+
+
+# --- cached
+
+
+def test_a_cached_group_takes_no_slot_and_lets_others_start(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(
+        phase("core", "a", sequential=True),
+        phase("p", "b", group("c", after=("b",)), "d"),
+        jobs=1,
+        cached={"a": "20260101_000000", "b": "20260101_000000"},
+    )
+    why = "nothing has changed since it passed in run 20260101_000000"
+    assert run.give(Begin()) == [
+        "phase core",
+        f"a cached: {why}",
+        "end of core",
+        "phase p",
+        f"b cached: {why}",
+        "start c#1 on 0",
+    ]
+    assert run.give(ends("c")) == ["c passed", "start d#1 on 0"]
+    assert run.give(ends("d"))[-1] == "stop"
+    assert run.dispatcher.exit_code == 0
+    assert run.dispatcher.results["a"].cached_from == "20260101_000000"
+
+
+def test_a_run_may_be_cached_whole(phase: MakePhase) -> None:
+    run = Run(phase("p", "a", "b"), phase("q", "c"), cached=dict.fromkeys("abc", "20260101_000000"))
+    assert run.give(Begin())[-1] == "stop"
+    assert (run.statuses(), run.dispatcher.exit_code) == (dict.fromkeys("abc", "cached"), 0)
+
+
+def test_what_depends_on_a_failure_is_not_cached(phase: MakePhase, group: Make, ends: Ends) -> None:
+    run = Run(phase("p", "a", group("b", after=("a",))), cached={"b": "20260101_000000"})
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    assert run.statuses() == {"a": "failed", "b": "skipped"}
+
+
+# --- waits
+
+
+def test_how_long_a_group_waited_and_for_what(phase: MakePhase, group: Make, ends: Ends) -> None:
+    groups = [
+        group("a", parallel_group=("db",)),
+        group("b", parallel_group=("db",)),
+        "c",
+        group("d", after=("a",)),
+    ]
+    run = Run(phase("p", *groups), estimates={"a": 9.0, "b": 5.0, "c": 4.0, "d": 3.0})
+    for at, given in (
+        (10.0, Begin()),  # a and c start, b waits for the lock
+        (13.0, ends("c")),
+        (14.0, ends("a")),  # b and d start
+        (15.0, ends("b")),
+        (16.0, ends("d")),
+    ):
+        run.dispatcher.handle(given, at)
+    waited = {name: result.waited for name, result in run.dispatcher.results.items()}
+    assert waited == {"a": {}, "b": {"parallel_group:db": 4.0}, "c": {}, "d": {"dependency": 4.0}}
+
+
+def test_a_group_waits_for_one_thing_at_a_time(phase: MakePhase, group: Make, ends: Ends) -> None:
+    groups = [group("a", parallel_group=("db",)), group("b", parallel_group=("db",)), "c", "long"]
+    run = Run(phase("p", *groups), estimates={"a": 9.0, "b": 1.0, "c": 5.0, "long": 20.0})
+    for at, given in ((0.0, Begin()), (2.0, ends("a")), (5.0, ends("c")), (6.0, ends("b")), (7.0, ends("long"))):
+        run.dispatcher.handle(given, at)
+    waited = {name: result.waited for name, result in run.dispatcher.results.items()}
+    assert waited == {"a": {}, "b": {"parallel_group:db": 2.0, "slots": 3.0}, "c": {"slots": 2.0}, "long": {}}
