@@ -6,10 +6,9 @@ report made while the run ends and one made later by `replay` agree.
 It must not read clocks or files, and it decides nothing about the run. Durations are seconds since the run began.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 
 from harness.events import (
     AttemptFinished,
@@ -29,7 +28,8 @@ from harness.events import (
     Warned,
     decode,
 )
-from harness.model import FAILURES, SUCCESSES, Group, GroupResult, LockMode, Outcome, Status, TestResult, TestStatus
+from harness.model import FAILURES, SUCCESSES, Group, GroupResult, Outcome, Phase, Status, TestResult, TestStatus
+from harness.scheduling.bound import Bound, lower_bound
 
 FAILED_TESTS = frozenset({TestStatus.FAILED, TestStatus.ERROR})
 
@@ -47,6 +47,7 @@ class GroupRecord:
     pid: int | None = None  # while it runs
     log: str = ""  # empty: it never started
     tests: list[TestResult] = field(default_factory=list)
+    earlier_tests: list[list[TestResult]] = field(default_factory=list)  # of the attempts before it, in order
     current_test: str = ""
     running_since: float | None = None  # since the run began; None: no attempt is running
     started_at: float | None = None  # wall time of its first attempt
@@ -82,6 +83,7 @@ class RunRecord:
         self.statuses: Counter[Status] = Counter()  # of the groups that have ended
         self.services: dict[str, ServiceRecord] = {}
         self.services_seconds: float | None = None  # until the first phase began; None: none has begun
+        self.last_verdict: float | None = None  # when the latest group ended
         self.signals: list[SignalReceived] = []
         self.warnings: list[str] = []
         self.elapsed = 0.0  # of the latest event
@@ -119,6 +121,8 @@ class RunRecord:
                 record.running_since = stamped.elapsed
                 self.running[event.group] = record
                 record.started_at = stamped.time if record.started_at is None else record.started_at
+                if event.attempt > 1:
+                    record.earlier_tests.append(record.tests)
                 record.tests, record.current_test = [], ""
             case AttemptSpawned() as event:
                 self.groups[event.group].pid = event.pid
@@ -135,6 +139,7 @@ class RunRecord:
                 record.pid, record.running_since, record.current_test = None, None, ""
                 self.running.pop(event.outcome.group, None)
             case GroupFinished() as event:
+                self.last_verdict = stamped.elapsed
                 record = self.groups[event.result.group]
                 if record.result is None:
                     self.statuses[event.result.status] += 1
@@ -146,6 +151,11 @@ class RunRecord:
     def jobs(self) -> int:
         """Groups at a time."""
         return self.started.jobs if self.started and self.started.parallel else 1
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether it is what `merge` made of the runs of shards."""
+        return self.started is not None and bool(self.started.all_groups) and not self.started.shard
 
     def having(self, statuses: frozenset[Status]) -> list[GroupRecord]:
         """The groups that ended in one of these, in plan order."""
@@ -175,56 +185,21 @@ class RunRecord:
         return self.sequential_time / self.makespan if self.makespan > 0 else 1.0
 
     def lower_bound(self, jobs: int) -> float:
-        """The least time in which `jobs` at a time could have run these groups, had each taken as long as it did.
+        """The least time in which `jobs` at a time could have run these groups, had each taken as long as it did."""
+        return self.bound(jobs).seconds
 
-        The services' time plus, phase by phase, the largest of work/jobs, the longest chain of dependencies, and the
-        heaviest lock or resource (Graham's bounds for list scheduling, with locks); a sequential phase is its sum.
-        """
+    def bound(self, jobs: int) -> Bound:
+        """The same with what sets it, phase by phase. The services' start and the end of the run lie apart."""
         if self.started is None:
-            return 0.0
-        durations = self._durations()
-        bound = self.services_seconds or 0.0
-        for phase in self.started.phases:
-            if phase.sequential or jobs == 1:
-                bound += sum(durations[group.name] for group in phase.groups)
-            else:
-                work = sum(durations[group.name] * min(group.slots, jobs) for group in phase.groups) / jobs
-                chain = _longest_chain(phase.groups, durations)
-                bound += max(work, chain, _heaviest_resource(phase.groups, durations, self.started.resources))
-        return bound
+            return Bound(0.0, ())
+        phases, apart = self.started.phases, self.services_seconds or 0.0
+        if self.is_merged:
+            # Its machines did not wait for one another: a phase could begin on one before the last had ended elsewhere.
+            phases, apart = (Phase(name="all shards", groups=tuple(each.group for each in self.groups.values())),), 0.0
+        return lower_bound(phases, self._durations(), jobs=jobs, resources=self.started.resources, apart=apart)
 
     def _durations(self) -> dict[str, float]:
         return {name: record.result.duration if record.result else 0.0 for name, record in self.groups.items()}
-
-
-def _longest_chain(groups: tuple[Group, ...], durations: Mapping[str, float]) -> float:
-    """Dependencies on other phases are over before this one begins: they lengthen no chain."""
-    inside = {group.name for group in groups}
-    before = {group.name: {need.group for need in group.depends_on} & inside for group in groups}
-    ends: dict[str, float] = {}
-    for name in TopologicalSorter(before).static_order():
-        ends[name] = durations[name] + max((ends[other] for other in before[name]), default=0.0)
-    return max(ends.values(), default=0.0)
-
-
-def _heaviest_resource(
-    groups: tuple[Group, ...], durations: Mapping[str, float], capacities: Mapping[str, int]
-) -> float:
-    """How long the most contended parallel group, lock or counted resource was held, at the least."""
-    alone: defaultdict[tuple[str, str], float] = defaultdict(float)
-    shared: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for group in groups:
-        seconds = durations[group.name]
-        for name in group.parallel_group:
-            alone["parallel_group", name] += seconds
-        for name, need in group.needs.items():
-            if need is LockMode.EXCLUSIVE:
-                alone["resource", name] += seconds
-            elif need is LockMode.SHARED:
-                shared["resource", name] = max(shared["resource", name], seconds)
-            elif name in capacities:
-                alone["resource", name] += seconds * need / capacities[name]
-    return max((alone[key] + shared[key] for key in {*alone, *shared}), default=0.0)
 
 
 def replay(lines: Iterable[bytes]) -> RunRecord:

@@ -132,7 +132,7 @@ CHAIN = (group("b", depends_on=(Dependency(group="a"), Dependency(group="elsewhe
         ((group("a", needs={"db": LockMode.EXCLUSIVE}), group("b", needs={"db": LockMode.SHARED}),
           group("c", needs={"db": LockMode.SHARED})), (2, 3, 1), 4, 5.0),  # sharers together, beside nobody alone
         ((group("a", needs={"api": 3}), group("b", needs={"api": 3}), group("c", needs={"api": 2})),
-         (4, 4, 2), 4, 7.0),  # (3*4 + 3*4 + 2*2) / 4
+         (4, 4, 2), 4, 10.0),  # none of them fits beside another
         ((group("a"), group("b"), group("c")), (4, 4, 4), 1, 12.0),
     ],
 )  # fmt: skip

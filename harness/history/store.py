@@ -1,0 +1,247 @@
+"""The history of a project's runs: what they took, how they ended, what it says about the next one.
+
+Protocol: `open` it, ask, `record` each run once it has ended, `close`. Whatever is wrong with the file costs a line in
+`warnings` and never the run (database.py). One process may write while others read and write; nothing is kept open
+between two calls but the connection.
+
+It must not decide anything: what an estimate or a flaky test is, is said elsewhere.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.history.database import CURE, Database, sound_uri, transaction
+from harness.history.fold import fold
+from harness.history.latest import latest
+from harness.history.rows import absorb, insert, prune
+from harness.history.schema import quoted_columns
+from harness.model import Status, TestStatus
+from harness.past import Latest, PastGroup, PastRun, PastTest, StoredFingerprint
+from harness.record import RunRecord
+
+if TYPE_CHECKING:
+    import sqlite3
+
+HISTORY_FILE = ".harness/history.sqlite3"  # in the project
+WINDOW = 5  # runs that tell how long something takes
+SLOWEST_OF = 20  # runs of a group whose tests are compared
+
+_RUN = quoted_columns(PastRun)
+_GROUP = quoted_columns(PastGroup, frozenset({"run"}))
+_SELECT_RUNS = f"SELECT {', '.join(f'r.{column}' for column in _RUN)} FROM runs r"
+_SELECT_GROUPS = f"""
+    SELECT r.key, {", ".join(f"g.{column}" for column in _GROUP)} FROM group_runs g JOIN runs r ON r.id = g.run
+"""
+_NEWEST_FIRST = "ORDER BY r.started_at DESC, r.id DESC"
+_OLDEST_FIRST = "ORDER BY r.started_at, r.id"
+_TEST_STATUSES = {status.value: status for status in TestStatus}
+
+
+class History:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> "History":
+        """The history in this file, which is made if it is not there; see `warnings`.
+
+        Raises InfrastructureError only where this Python has no SQLite.
+        """
+        return cls(Database(path))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with the file so far, for people."""
+        return self._database.warnings
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        return self._database.read(lambda connection: connection.execute(query, values).fetchall())
+
+    # Writing
+
+    def record(self, record: RunRecord, *, keep: int) -> str:
+        """Adds a run that has ended, once, and forgets the oldest beyond `keep` runs. Returns the run's key.
+
+        Raises ValueError for a run that has not ended.
+        """
+        rows = fold(record)
+
+        def add(connection: "sqlite3.Connection") -> None:
+            if connection.execute("SELECT 1 FROM runs WHERE key = ?", (rows.run.key,)).fetchone() is None:
+                insert(connection, rows)
+                prune(connection, keep, rows.run.key)
+
+        self._database.write(add)
+        return rows.run.key
+
+    def absorb(self, other: Path) -> int:
+        """Adds what the history of another machine has; returns how many runs were new.
+
+        Raises UsageError where the other file is no history that can be read. `keep` of the next `record` prunes.
+        """
+        uri = sound_uri(other)
+
+        def add(connection: "sqlite3.Connection") -> int:
+            connection.execute("ATTACH ? AS other", (uri,))
+            try:
+                with transaction(connection):
+                    return absorb(connection)
+            except connection.IntegrityError as error:
+                raise UsageError(f"{other} contradicts itself: {error}", CURE) from error
+            finally:
+                connection.execute("DETACH other")
+
+        return self._database.read(add)
+
+    def store_fingerprint(self, group: str, digest: str, parts: Mapping[str, str], run_id: str, at: float) -> None:
+        """What the group depended on when it passed in this run; replaces what is known of its earlier passes."""
+        values = (group, digest, msgspec.json.encode(parts).decode(), run_id, at)
+        self._database.write(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", values)
+        )
+
+    # Reading
+
+    def durations(self) -> dict[str, list[float]]:
+        """Seconds of the last five runs in which each group passed, at once and with all of its tests; newest first."""
+        durations: defaultdict[str, list[float]] = defaultdict(list)
+        for group, seconds in self._rows(
+            """
+            SELECT "group", duration FROM (
+                SELECT g."group", g.duration,
+                       row_number() OVER (PARTITION BY g."group" ORDER BY r.started_at DESC, r.id DESC) AS place
+                FROM group_runs g JOIN runs r ON r.id = g.run
+                WHERE g.status = ? AND NOT g.partial
+            ) WHERE place <= ? ORDER BY "group", place
+            """,
+            Status.PASSED.value,
+            WINDOW,
+        ):
+            durations[group].append(seconds)
+        return dict(durations)
+
+    def apart(self) -> tuple[float, float] | None:
+        """Seconds until the first phase begins, and from the end of the last group to the end of the run.
+
+        Medians of the last five runs of the whole plan that passed; None where there is none.
+        """
+        rows = self._rows(
+            "SELECT r.services_seconds, r.wind_down FROM runs r"
+            f" WHERE r.whole AND r.exit_code = 0 {_NEWEST_FIRST} LIMIT ?",
+            WINDOW,
+        )
+        if not rows:
+            return None
+        before, after = zip(*rows, strict=True)
+        return statistics.median(before), statistics.median(after)
+
+    def runs(self, limit: int) -> list[PastRun]:
+        """The newest first."""
+        return [_run(row) for row in self._rows(f"{_SELECT_RUNS} {_NEWEST_FIRST} LIMIT ?", limit)]
+
+    def groups(self, name: str, limit: int) -> list[PastGroup]:
+        """The runs of one group, the newest first."""
+        query = f'{_SELECT_GROUPS} WHERE g."group" = ? {_NEWEST_FIRST} LIMIT ?'
+        return [_group(row) for row in self._rows(query, name, limit)]
+
+    def group_names(self) -> list[str]:
+        """All groups that ever ran, by name."""
+        return [name for (name,) in self._rows('SELECT DISTINCT g."group" FROM group_runs g ORDER BY g."group"')]
+
+    def failed_groups(self, limit: int) -> dict[str, list[str]]:
+        """Key of each of the newest runs -> its groups that failed, quarantine apart, in order of their start."""
+        failed: defaultdict[str, list[str]] = defaultdict(list)
+        for row in self._rows(
+            f"""
+            {_SELECT_GROUPS} WHERE NOT g.quarantined
+            AND r.id IN (SELECT r.id FROM runs r {_NEWEST_FIRST} LIMIT ?) ORDER BY g.started_at, g."group"
+            """,
+            limit,
+        ):
+            group = _group(row)
+            if group.status.is_failure:
+                failed[group.run].append(group.group)
+        return dict(failed)
+
+    def slowest_tests(self, group: str, limit: int) -> list[tuple[str, float, int]]:
+        """Test, median seconds and number of runs, the slowest first, of the group's last twenty runs."""
+        took: dict[tuple[str, int], float] = {}
+        for test, run, seconds in self._rows(
+            """
+            SELECT n.test, t.run, t.duration FROM test_names n JOIN test_runs t ON t.name = n.id
+            WHERE n."group" = ? AND t.status <> ? AND t.run IN (
+                SELECT r.id FROM group_runs g JOIN runs r ON r.id = g.run WHERE g."group" = ?
+                ORDER BY r.started_at DESC, r.id DESC LIMIT ?
+            ) ORDER BY t.attempt
+            """,
+            group,
+            TestStatus.SKIPPED.value,
+            group,
+            SLOWEST_OF,
+        ):
+            took[test, run] = seconds  # of its last attempt
+        by_test: defaultdict[str, list[float]] = defaultdict(list)
+        for (test, _), seconds in took.items():
+            by_test[test].append(seconds)
+        medians = [(test, statistics.median(each), len(each)) for test, each in by_test.items()]
+        return sorted(medians, key=lambda row: (-row[1], row[0]))[:limit]
+
+    def all_groups(self) -> list[PastGroup]:
+        """Every group of every run, the oldest first."""
+        return [_group(row) for row in self._rows(f'{_SELECT_GROUPS} {_OLDEST_FIRST}, g.started_at, g."group"')]
+
+    def all_tests(self) -> list[PastTest]:
+        """Every attempt of every test, the oldest first."""
+        query = f"""
+            SELECT r.key, n."group", t.attempt, n.test, t.status, t.duration, t.error
+            FROM test_runs t JOIN test_names n ON n.id = t.name JOIN runs r ON r.id = t.run
+            {_OLDEST_FIRST}, t.attempt, n.id
+        """
+        return [
+            PastTest(
+                run=run,
+                group=group,
+                attempt=attempt,
+                test=test,
+                status=_TEST_STATUSES[status],
+                duration=duration,
+                error=error,
+            )
+            for run, group, attempt, test, status, duration, error in self._rows(query)
+        ]
+
+    def examples(self) -> dict[str, str]:
+        """Hash of an error -> a message that has this hash."""
+        return dict(self._rows("SELECT hash, example FROM errors"))
+
+    def latest(self) -> dict[str, Latest]:
+        """How each group stands after all its runs; groups that never ran whole are not in it."""
+        return self._database.read(latest)
+
+    def fingerprints(self) -> dict[str, StoredFingerprint]:
+        """What each group depended on when it last passed, as `store_fingerprint` was told."""
+        return {
+            group: StoredFingerprint(digest=digest, parts=msgspec.json.decode(parts), run=run, at=at)
+            for group, digest, parts, run, at in self._rows('SELECT "group", digest, parts, run, at FROM fingerprints')
+        }
+
+
+def _run(row: Sequence[Any]) -> PastRun:
+    fields = dict(zip(PastRun.__struct_fields__, row, strict=True))
+    return PastRun(**{**fields, "dirty": bool(fields["dirty"])})
+
+
+def _group(row: Sequence[Any]) -> PastGroup:
+    fields = dict(zip(PastGroup.__struct_fields__, row, strict=True))
+    fields["status"] = Status(fields["status"])
+    fields["partial"], fields["quarantined"] = bool(fields["partial"]), bool(fields["quarantined"])
+    return PastGroup(**fields)
