@@ -42,6 +42,7 @@ from pathlib import Path
 
 from harness.endings import descriptor_of_end, has_survivors
 from harness.errors import InfrastructureError
+from harness.profile import SAMPLER
 from harness.pump import LONGEST_WAIT, Pump, Sink
 
 SIDE_VARIABLE = "HARNESS_TEST_EVENTS_FD"
@@ -110,8 +111,8 @@ class Exit:
     signal: int | None
     started_at: float  # wall time
     duration: float
-    cpu_seconds: float  # of the leader and what it has waited for
-    peak_memory: int  # bytes, of the largest of those; never below the harness's own, which it starts as a copy of
+    cpu_seconds: float  # of its tree, see profile.py: of what was waited for, or what was seen, whichever is more
+    peak_memory: int  # bytes, likewise; never below the harness's own, which the leader starts as a copy of
     timed_out: bool
     stopped: bool  # cancel() or kill() made us signal it
     leaked: bool  # something of its own outlived it
@@ -151,12 +152,13 @@ def run(
             started_at, started = time.time(), time.monotonic()
             leader = _Leader(argv, env=environment, directory=directory, output=stdout, inherited=inherited)
             try:
-                pump.close_writing(stdout, *inherited)
-                spawned(leader.pid)
-                pump.watch(leader.ended)
-                timed_out, stopped = _attend(leader, pump, control, started, timeout, grace)
-                duration = time.monotonic() - started
-                leaked = _linger(leader, pump, stdout)
+                with SAMPLER.watching(leader.pid) as tree:
+                    pump.close_writing(stdout, *inherited)
+                    spawned(leader.pid)
+                    pump.watch(leader.ended)
+                    timed_out, stopped = _attend(leader, pump, control, started, timeout, grace)
+                    duration = time.monotonic() - started
+                    leaked = _linger(leader, pump, stdout)
             except BaseException:
                 leader.reap()
                 raise
@@ -169,8 +171,8 @@ def run(
         signal=-returncode if returncode < 0 else None,
         started_at=started_at,
         duration=duration,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_memory=usage.ru_maxrss * _MEMORY_UNIT,
+        cpu_seconds=max(usage.ru_utime + usage.ru_stime, tree.cpu_seconds),
+        peak_memory=max(usage.ru_maxrss * _MEMORY_UNIT, tree.peak_memory),
         timed_out=timed_out,
         stopped=stopped,
         leaked=leaked,

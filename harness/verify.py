@@ -17,7 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.files import RunFiles
-from harness.model import FAILURES, Status
+from harness.model import Status
 from harness.record import GroupRecord, RunRecord, replay
 
 STATUS_KEYS = (
@@ -31,6 +31,8 @@ STATUS_KEYS = (
     "LOG",
     "REASON",
 )
+# What the groups of a summary add up to.
+SUMMANDS = ("passed", "cached", "failed", "quarantined", "skipped", "interrupted", "not_run")
 _STATUS_LINE = re.compile(r"([A-Z_]+)=(.+)")
 
 Statuses = dict[str, str]
@@ -114,7 +116,7 @@ def _suites(report: dict[str, Any]) -> Statuses:
     statuses: Statuses = {suite["name"]: suite["status"] for suite in report["suites"]}
     if len(statuses) != len(report["suites"]) or report["summary"]["total"] != len(statuses):
         raise ValueError("its suites do not add up")
-    summed = sum(report["summary"][kind] for kind in ("passed", "failed", "skipped", "interrupted", "not_run"))
+    summed = sum(report["summary"][kind] for kind in SUMMANDS)
     if summed != len(statuses) or +Counter(report["summary"]["statuses"]) != Counter(statuses.values()):
         raise ValueError("its summary does not add up")
     return statuses
@@ -132,8 +134,11 @@ def _test_report_problems(files: RunFiles, expected: Statuses) -> list[str]:
 
 def _colours(record: RunRecord) -> Statuses:
     """What a CI server must see of each group."""
-    red = record.having(FAILURES | {Status.INTERRUPTED})
-    return {name: "red" if group in red else "green" for name, group in record.groups.items() if group.status}
+    results = {name: group.result for name, group in record.groups.items() if group.result}
+    return {
+        name: "red" if result.counts_as_failure or result.status is Status.INTERRUPTED else "green"
+        for name, result in results.items()
+    }
 
 
 def _junit_colours(path: Path, names: Iterable[str]) -> Statuses:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.process import SIDE_VARIABLE, Child, Control, Exit, ToolError, run, run_tool
+from harness.profile import Sampler
 
 LONG = 60.0  # seconds: longer than any test, so that whoever waits for it has failed
 
@@ -99,6 +100,27 @@ class TestEnding:
         assert 64_000_000 < end.peak_memory < 10_000_000_000
         assert 0 < end.duration < LONG
         assert abs(end.started_at - time.time()) < LONG
+
+    def test_usage_is_that_of_the_whole_tree_also_of_what_nobody_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Three that hold 50 MB and burn 0.3 s each are killed together with their leader."""
+        sampler = Sampler(interval=1e9)  # it looks when it is told to
+        monkeypatch.setattr("harness.process.SAMPLER", sampler)
+        control, output = Control(), bytearray()
+
+        def look_when_all_are_ready(data: bytes) -> None:
+            output.extend(data)
+            if len(output) == 3:
+                sampler.look()
+                control.kill()
+
+        child = "held = bytearray(50_000_000); held[::4096] = b'x' * len(held[::4096])\n"
+        child += "    while time.process_time() < 0.3: pass\n    os.write(1, b'!'); signal.pause()"
+        script = f"import os, signal, time\nfor _ in range(3):\n  if not os.fork():\n    {child}\nsignal.pause()"
+        end, _ = python(script, output=look_when_all_are_ready, control=control)
+        assert end.cpu_seconds > 0.8
+        assert 150_000_000 < end.peak_memory < 1_000_000_000
 
     def test_no_timeout(self) -> None:
         end, _ = bash("exit 3", timeout=None)

@@ -16,6 +16,7 @@ from harness.model import GroupResult, TestResult
 from harness.record import GroupRecord
 from harness.reporters.base import Context, Quiet
 from harness.reporters.summary import why
+from harness.reporters.tally import tally
 from harness.reporters.text import GLYPHS, Sink, clean, plural, printable, seconds, tail
 
 TAIL_LINES = 100
@@ -52,14 +53,16 @@ class GitHub(Quiet):
         return [f"::group::{_data(title)}", f"::stop-commands::{token}", *lines, f"::{token}::", "::endgroup::"]
 
     def _annotations(self, record: GroupRecord, result: GroupResult) -> list[str]:
+        command = "error" if result.counts_as_failure else "warning"
         if not record.failed_tests:
             title = f"{record.group.name} {result.status.value}"
-            return [f"::error title={_property(title)}::{_data(why(record) or result.status.value)}"]
-        return [self._annotation(test) for test in record.failed_tests]
+            return [f"::{command} title={_property(title)}::{_data(why(record) or result.status.value)}"]
+        excuse = f"quarantined: {printable(result.quarantined)}: " if result.quarantined else ""
+        return [self._annotation(command, test, excuse) for test in record.failed_tests]
 
-    def _annotation(self, test: TestResult) -> str:
+    def _annotation(self, command: str, test: TestResult, excuse: str) -> str:
         properties = [*self._place(test), f"title={_property(test.id)}"]
-        return f"::error {','.join(properties)}::{_data(test.message or test.status.value)}"
+        return f"::{command} {','.join(properties)}::{_data(excuse + (test.message or test.status.value))}"
 
     def _place(self, test: TestResult) -> list[str]:
         """Where in the checkout a test failed, as far as its id and its traceback tell."""
@@ -95,7 +98,10 @@ def step_summary(context: Context) -> str:
     record = context.record
     finished = [group for group in record.groups.values() if group.result]
     verdict = "passed" if record.finished and record.finished.exit_code == 0 else "failed"
-    counts = f"{len(record.succeeded)} of {plural(len(record.groups), 'group')} passed"
+    tallied = tally(record)
+    counts = f"{len(tallied.passed)} of {plural(len(record.groups), 'group')} passed"
+    counts += f", {len(tallied.cached)} cached" if tallied.cached else ""
+    counts += f", {len(tallied.excused)} failed in quarantine" if tallied.excused else ""
     rows = [
         [
             markdown(group.group.name),
@@ -115,7 +121,7 @@ def step_summary(context: Context) -> str:
     )
     total = f"{seconds(record.makespan)}, {record.speedup:.1f} × as fast as one after another"
     head = f"### Integration tests {verdict}\n\n{counts} in {total}.\n\n{table}\n"
-    failed = [test for group in record.failed for test in group.failed_tests]
+    failed = [test for group in [*tallied.failed, *tallied.excused] for test in group.failed_tests]
     return head + "".join(map(_details, failed[:SUMMARY_DETAILS]))
 
 

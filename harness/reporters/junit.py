@@ -3,6 +3,9 @@
 A group that did not succeed shows as not having succeeded, whatever its tests say: where no failed test accounts for
 its status (a timeout, a kill, no tests, a command), a case named after its status does. What an XML parser would choke
 on is left out.
+
+A failure in quarantine is a skipped case, and so is a group that was cached: neither is red. The one says in its output
+what happened, the other in its message from which run it is.
 """
 
 import re
@@ -13,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 from harness.events import RunFinished, Stamped
 from harness.files import write_atomically
 from harness.model import GroupResult, Status, TestResult, TestStatus
-from harness.record import GroupRecord, RunRecord
+from harness.record import FAILED_TESTS, GroupRecord, RunRecord
 from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import without_escapes
 
@@ -30,6 +33,7 @@ VERDICTS = {
     Status.INTERRUPTED: "error",
     Status.SKIPPED: "skipped",
     Status.NOT_RUN: "skipped",
+    Status.CACHED: "skipped",
 }
 TEST_VERDICTS = {
     TestStatus.FAILED: "failure",
@@ -74,6 +78,8 @@ def _suite(root: Element, record: GroupRecord, result: GroupResult, run_id: str)
         "category": record.group.category,
         "status": result.status.value,
         "attempts": str(result.attempts),
+        "quarantined": result.quarantined,
+        "cached_from": result.cached_from,
         "log": record.log,
     }
     listed = SubElement(suite, "properties")
@@ -81,17 +87,19 @@ def _suite(root: Element, record: GroupRecord, result: GroupResult, run_id: str)
         if value:
             SubElement(listed, "property", name=name, value=_valid(value))
     for test in record.tests:
-        _test_case(suite, test)
+        _test_case(suite, test, result.quarantined)
     _group_case(suite, record, result)
     for kind, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(kind, str(len(suite.findall(f"testcase/{element}"))))
     suite.set("tests", str(len(suite.findall("testcase"))))
 
 
-def _test_case(suite: Element, test: TestResult) -> None:
+def _test_case(suite: Element, test: TestResult, excuse: str) -> None:
     classname, name = _split(test.id)
     case = SubElement(suite, "testcase", classname=classname, name=name, time=_seconds(test.duration))
-    if test.status in TEST_VERDICTS:
+    if test.status in FAILED_TESTS and excuse:
+        _excuse(case, excuse, "\n".join(filter(None, (test.status.value, test.message, test.details))))
+    elif test.status in TEST_VERDICTS:
         verdict = SubElement(case, TEST_VERDICTS[test.status], message=_valid(test.message))
         verdict.set("type", test.status.value)
         verdict.text = _valid(test.details)
@@ -104,9 +112,17 @@ def _group_case(suite: Element, record: GroupRecord, result: GroupResult) -> Non
     name = result.status.value if result.status in VERDICTS else record.group.name
     case = SubElement(suite, "testcase", classname=_valid(record.group.name), name=_valid(name))
     case.set("time", _seconds(0.0 if record.tests else result.duration))
-    if result.status in VERDICTS:
+    if result.quarantined:
+        _excuse(case, result.quarantined, result.reason)
+    elif result.status in VERDICTS:
         verdict = SubElement(case, VERDICTS[result.status], message=_valid(result.reason or result.status))
         verdict.set("type", result.status.value)
+
+
+def _excuse(case: Element, excuse: str, output: str) -> None:
+    """A failure that does not count: it shows as skipped, and still says what happened."""
+    SubElement(case, "skipped", message=_valid(f"quarantined: {excuse}"), type="quarantined")
+    SubElement(case, "system-out").text = _valid(output)
 
 
 def _split(test: str) -> tuple[str, str]:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.events import RunFinished, RunStarted, Stamped
-from harness.model import FAILURES
+from harness.events import AttemptStarted, GroupFinished, RetryScheduled, RunFinished, RunStarted, Stamped
 from harness.reporters.base import Context
 from harness.reporters.text import DIM, GREEN, RED, YELLOW, Sink, paint, printable, seconds
 from harness.reporters.transcript import WIDEST_NAME, Transcript
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.15  # seconds
 BAR = 24  # columns
-MOST_ROWS = 10  # running groups that are listed
+MOST_ROWS = 10  # groups that are listed
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Snapshot:
     ended: int = 0
     failed: int = 0
     running: tuple[tuple[str, str, float], ...] = ()  # group, its current test, since when
+    resting: tuple[tuple[str, float | None], ...] = ()  # group, when it tries again; None: once nothing else runs
 
 
 class Live:
@@ -51,6 +51,8 @@ class Live:
         self._sink = Sink(context.stream, colour=context.colour)
         self._transcript = Transcript(context, self._say)
         self._snapshot = Snapshot()
+        self._failed = 0  # groups, without those in quarantine
+        self._resting: dict[str, float | None] = {}  # between two attempts, until so long after the run began
         self._painter: threading.Thread | None = None
         self._waiting: deque[str] = deque()  # lines for the painter to print
         self._closing = threading.Event()
@@ -71,17 +73,26 @@ class Live:
         self._transcript.close()
 
     def _taken(self, stamped: Stamped) -> Snapshot:
+        match stamped.data:
+            case RetryScheduled() as event:
+                self._resting[event.group] = None if event.alone else stamped.elapsed + event.delay
+            case AttemptStarted(group=group):
+                self._resting.pop(group, None)
+            case GroupFinished(result=result):
+                self._resting.pop(result.group, None)
+                self._failed += result.counts_as_failure
         record = self._context.record
         began = self._clock() - stamped.elapsed
         return Snapshot(
             began=began,
             total=len(record.groups),
             ended=record.statuses.total(),
-            failed=sum(record.statuses[status] for status in FAILURES),
+            failed=self._failed,
             running=tuple(
                 (group.group.name, group.current_test, began + (group.running_since or 0.0))
                 for group in record.running.values()
             ),
+            resting=tuple((group, due if due is None else began + due) for group, due in self._resting.items()),
         )
 
     def _say(self, lines: list[str]) -> None:
@@ -151,17 +162,21 @@ class Live:
 
     @staticmethod
     def rows(snapshot: Snapshot, now: float) -> list[str]:
-        """The display as lines: the bar, then the groups that run, the longest first."""
+        """The display as lines: the bar, then the groups that run, the longest first, and those that try again."""
         filled = BAR * snapshot.ended // snapshot.total if snapshot.total else BAR
         bar = paint("━" * filled, RED if snapshot.failed else GREEN) + paint("─" * (BAR - filled), DIM)
         failed = f"  {paint(f'{snapshot.failed} failed', RED)}" if snapshot.failed else ""
         head = f"{bar}  {snapshot.ended} of {snapshot.total} groups{failed}  {seconds(now - snapshot.began)}"
         running = sorted(snapshot.running, key=lambda row: row[2])
-        width = min(WIDEST_NAME, max((len(printable(name)) for name, _, _ in running), default=0))
+        names = [*(name for name, _, _ in running), *(name for name, _ in snapshot.resting)]
+        width = min(WIDEST_NAME, max((len(printable(name)) for name in names), default=0))
         rows = [
             f"  {paint('▸', YELLOW)} {printable(name):<{width}}  {seconds(now - since):>12}  "
             + paint(printable(test), DIM)
-            for name, test, since in running[:MOST_ROWS]
+            for name, test, since in running
         ]
-        more = len(running) - MOST_ROWS
-        return ["", head, *rows, *([f"    and {more} more"] if more > 0 else [])]
+        for name, due in snapshot.resting:
+            when = "once nothing else runs" if due is None else f"in {seconds(max(0.0, due - now))}"
+            rows.append(f"  {paint('↻', YELLOW)} {printable(name):<{width}}  {paint(f'tries again {when}', DIM)}")
+        more = len(rows) - MOST_ROWS
+        return ["", head, *rows[:MOST_ROWS], *([f"    and {more} more"] if more > 0 else [])]

@@ -1,7 +1,8 @@
 """report.json of the run, and logs/test-report.json, which is always that of the run that ended last.
 
-`build` is a pure fold over a finished record; docs/files.md describes the fields. In the summary `passed`, `failed`,
-`skipped`, `interrupted` and `not_run` add up to `total`; `statuses` counts each status by itself.
+`build` is a pure fold over a finished record; docs/files.md describes the fields. In the summary `passed`, `cached`,
+`failed`, `quarantined`, `skipped`, `interrupted` and `not_run` add up to `total`; `statuses` counts each status by
+itself.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from harness.files import write_atomically
 from harness.model import Status, TestStatus
 from harness.record import GroupRecord, RunRecord
 from harness.reporters.base import Context, Quiet, iso_time
+from harness.reporters.tally import tally
 
 
 class JsonReport(Quiet):
@@ -75,29 +77,39 @@ def _suite(record: GroupRecord, project: Path) -> dict[str, Any]:
         "cpu_seconds": _rounded(result.cpu_seconds) if result else 0.0,
         "peak_memory": result.peak_memory if result else 0,
         "leaked": result.leaked if result else False,
+        "waited": {what: _rounded(seconds) for what, seconds in result.waited.items()} if result else {},
+        "quarantined": result.quarantined if result else "",
+        "cached_from": result.cached_from if result else "",
         "tests": {"total": len(record.tests), **{status.value: tests[status] for status in TestStatus}},
         "test_results": [to_builtins(test) for test in record.tests],
     }
 
 
 def _summary(record: RunRecord) -> dict[str, Any]:
-    statuses = record.statuses
+    started, statuses, counts = record.started, record.statuses, tally(record)
     return {
         "total": len(record.groups),
-        "passed": len(record.succeeded),
-        "failed": len(record.failed),
+        "passed": len(counts.passed),
+        "cached": len(counts.cached),
+        "failed": len(counts.failed),
+        "quarantined": len(counts.excused),
         "skipped": statuses[Status.SKIPPED],
         "interrupted": statuses[Status.INTERRUPTED],
         "not_run": statuses[Status.NOT_RUN],
         "statuses": {status.value: statuses[status] for status in Status},
-        "run_id": record.started.run_id if record.started else "",
-        "environment": record.started.environment if record.started else "",
+        "run_id": started.run_id if started else "",
+        "environment": started.environment if started else "",
+        "commit": started.commit if started else "",
+        "dirty": started.dirty if started else False,
+        "shard": started.shard if started else "",
+        "seed": started.seed if started else 0,
         "jobs": record.jobs,
         "exit_code": record.finished.exit_code if record.finished else None,
         "stopped_by": record.finished.stopped_by if record.finished else "",
         "sequential_time": _rounded(record.sequential_time),
         "speedup": _rounded(record.speedup),
         "lower_bound": _rounded(record.lower_bound(record.jobs)),
+        "predicted": _rounded(started.predicted) if started and started.predicted is not None else None,
     }
 
 

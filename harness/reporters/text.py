@@ -44,7 +44,7 @@ GLYPHS = {
 _ASCII = str.maketrans(
     {
         "✓": "+", "✗": "x", "≈": "~", "–": "-", "■": "!", "▸": ">", "↻": "~", "│": "|", "─": "-", "━": "=",
-        "·": "-", "…": "...", "×": "x",
+        "·": "-", "…": "...", "×": "x", "→": ">",
     }
 )  # fmt: skip
 
@@ -110,6 +110,11 @@ def seconds(duration: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def memory(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 def plural(count: int, noun: str) -> str:

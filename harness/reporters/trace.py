@@ -2,7 +2,8 @@
 
 The format is the Trace Event Format's JSON object form: complete events (`ph` X), times in microseconds since the run
 began, one track (`tid`) a slot, named by metadata events (`ph` M). A group's attempt is a span on its slot's track, its
-tests are spans within it; where pytest-xdist runs several at a time, those that overlap get tracks of their own.
+tests are spans within it; where pytest-xdist runs several at a time, those that overlap get tracks of their own. What
+a group waited for is told with its first attempt.
 """
 
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import msgspec
 from harness.events import (
     AttemptFinished,
     AttemptStarted,
+    GroupFinished,
     PhaseFinished,
     PhaseStarted,
     RunFinished,
@@ -35,6 +37,7 @@ class Trace(Quiet):
         self._tracks: dict[str, int] = {PHASES: 0, SERVICES: 1}
         self._began: dict[str, float] = {}  # of phases and attempts that have not ended, by what they are
         self._slots: dict[str, int] = {}
+        self._shown: dict[str, dict[str, object]] = {}  # of each group's first attempt, what is told with its span
         self._busy_until: dict[str, float] = {}  # by track, of tests
 
     def handle(self, stamped: Stamped) -> None:
@@ -42,22 +45,29 @@ class Trace(Quiet):
             case PhaseStarted(phase=phase):
                 self._began[f"phase {phase}"] = stamped.elapsed
             case PhaseFinished(phase=phase):
-                self._span(phase, PHASES, self._began.pop(f"phase {phase}"), stamped.elapsed)
+                self._span(phase, PHASES, self._began.pop(f"phase {phase}"), stamped.elapsed, {})
             case ServiceReady(service=service, seconds=seconds):
-                self._span(f"{service} starts", SERVICES, stamped.elapsed - seconds, stamped.elapsed)
+                self._span(f"{service} starts", SERVICES, stamped.elapsed - seconds, stamped.elapsed, {})
             case AttemptStarted(group=group, slot=slot):
                 self._began[f"group {group}"] = stamped.elapsed
                 self._slots[group] = slot
             case AttemptFinished(outcome=outcome):
                 began = self._began.pop(f"group {outcome.group}")
                 track = f"slot {self._slots[outcome.group]}"
-                shown = {"status": outcome.status.value, "attempt": outcome.attempt, "reason": outcome.reason}
-                self._span(outcome.group, track, began, stamped.elapsed, **shown)
+                shown: dict[str, object] = {
+                    "status": outcome.status.value,
+                    "attempt": outcome.attempt,
+                    "reason": outcome.reason,
+                }
+                self._shown.setdefault(outcome.group, shown)
+                self._span(outcome.group, track, began, stamped.elapsed, shown)
+            case GroupFinished(result=result) if result.waited and result.group in self._shown:
+                self._shown[result.group]["waited"] = result.waited
             case TestFinished(group=group, result=result):
                 began = max(stamped.elapsed - result.duration, self._began[f"group {group}"])
                 track = self._free_track(f"slot {self._slots[group]}", began)
                 self._busy_until[track] = stamped.elapsed
-                self._span(result.id, track, began, stamped.elapsed, status=result.status.value)
+                self._span(result.id, track, began, stamped.elapsed, {"status": result.status.value})
             case RunFinished():
                 write_atomically(self._files.trace, msgspec.json.encode({"traceEvents": self._events()}) + b"\n")
 
@@ -69,7 +79,7 @@ class Trace(Quiet):
             track = f"{slot}, worker {number}"
         return track
 
-    def _span(self, name: str, track: str, began: float, ended: float, **shown: object) -> None:
+    def _span(self, name: str, track: str, began: float, ended: float, shown: dict[str, object]) -> None:
         number = self._tracks.setdefault(track, len(self._tracks))
         times = {"ts": _microseconds(began), "dur": _microseconds(ended) - _microseconds(began)}
         self._spans.append({"name": name, "ph": "X", "pid": 1, "tid": number, **times, "args": shown})

@@ -14,6 +14,7 @@ from harness.events import (
     AttemptStarted,
     GroupFinished,
     PhaseStarted,
+    RetryScheduled,
     RunFinished,
     RunStarted,
     ServiceFailed,
@@ -26,12 +27,11 @@ from harness.events import (
 from harness.model import Phase
 from harness.record import FAILED_TESTS
 from harness.reporters.base import Context, Detail
-from harness.reporters.summary import LISTED_TESTS, log_tail, summary, why
+from harness.reporters.summary import LISTED_TESTS, glyph_of, log_tail, summary, why
 from harness.reporters.text import (
     BOLD,
     CYAN,
     DIM,
-    GLYPHS,
     GREEN,
     RED,
     YELLOW,
@@ -43,6 +43,7 @@ from harness.reporters.text import (
 )
 
 WIDEST_NAME = 32
+COMMIT = 12  # characters of it that are shown
 UNFINISHED_LINE = 8 * 1024  # bytes after which output without a newline is shown all the same
 PREFIX_COLOURS = (CYAN, "35", "34", YELLOW, GREEN, "36;1", "35;1", "34;1")
 
@@ -120,6 +121,8 @@ class Transcript:
                 return self._service_failed(stamped, event)
             case AttemptStarted() as event if not quiet:
                 return [self._attempt_started(stamped, event)]
+            case RetryScheduled() as event if not quiet:
+                return [self._retry_scheduled(stamped, event)]
             case TestFinished() as event if event.result.status in FAILED_TESTS:
                 return self._test_failed(stamped, event)
             case GroupFinished() as event if event.result.status.is_failure or not quiet:
@@ -147,11 +150,15 @@ class Transcript:
     def _attempt_started(self, stamped: Stamped, event: AttemptStarted) -> str:
         if event.attempt == 1:
             return _said(stamped, DIM, "▸", "started", printable(event.group))
-        record = self._record.groups[event.group]
-        before = record.attempts[-1] if record.attempts else None
-        after = f" after: {before.reason or before.status.value}" if before else ""
-        told = f"attempt {event.attempt} of {record.group.retries + 1}{printable(after)}"
+        told = f"attempt {event.attempt} of {self._record.groups[event.group].group.retries + 1}"
         return _said(stamped, YELLOW, "↻", "retry", f"{self._named(event.group)}  {told}")
+
+    def _retry_scheduled(self, stamped: Stamped, event: RetryScheduled) -> str:
+        before = self._record.groups[event.group].attempts[-1]
+        when = "once nothing else runs" if event.alone else f"in {seconds(event.delay)}"
+        told = ", ".join(filter(None, (printable(before.reason), f"tries again {when}")))
+        line = f"{self._named(event.group)}  {seconds(before.duration):>9}  {told}"
+        return _said(stamped, YELLOW, "↻", before.status.value, line)
 
     def _test_failed(self, stamped: Stamped, event: TestFinished) -> list[str]:
         failed = len(self._record.groups[event.group].failed_tests)
@@ -172,7 +179,7 @@ class Transcript:
         took = seconds(result.duration) if result.attempts else ""
         note = paint("leaked a process", YELLOW) if result.leaked else ""
         told = ", ".join(filter(None, (why(record), note)))
-        glyph, colour = GLYPHS[result.status]
+        glyph, colour = glyph_of(result)
         line = f"{self._named(result.group)}  {took:>9}  {told}".rstrip()
         lines = [_said(stamped, colour, glyph, result.status.value, line)]
         if result.status.is_failure and record.log:
@@ -199,7 +206,9 @@ def _announcement(event: RunStarted, context: Context) -> list[str]:
     total = sum(len(phase.groups) for phase in event.phases if phase.name not in event.off)
     jobs = f"{event.jobs} at a time" if event.parallel else "one at a time"
     stop = f" · stops after {plural(event.fail_fast, 'failure')}" if event.fail_fast else ""
-    about = f" · {printable(event.environment)} · {plural(total, 'group')}, {jobs}{stop}"
+    shard = f" · shard {printable(event.shard)}" if event.shard else ""
+    shuffled = f" · shuffled, seed {event.seed}" if event.shuffled else ""
+    about = f" · {printable(event.environment)} · {plural(total, 'group')}, {jobs}{stop}{shard}{shuffled}"
     head = paint(f"Run {event.run_id}", BOLD) + about
     if context.detail is Detail.COMPACT:
         return [head]
@@ -211,6 +220,9 @@ def _announcement(event: RunStarted, context: Context) -> list[str]:
     if event.deselected:
         left_out = f"{plural(event.deselected, 'group')} not selected"
         lines.append(f"  {paint(left_out, DIM)}")
+    if event.commit:
+        changes = " and uncommitted changes" if event.dirty else ""
+        lines.append(f"  {paint(f'commit {printable(event.commit)[:COMMIT]}{changes}', DIM)}")
     logs = context.shown(event.log_dir)
     return [*lines, "", f"  {paint('each group logs to', DIM)} {logs}/GROUP_{event.run_id}.log", ""]
 

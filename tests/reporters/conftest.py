@@ -15,6 +15,7 @@ from harness.events import (
     AttemptStarted,
     GroupFinished,
     PhaseStarted,
+    RetryScheduled,
     RunFinished,
     RunStarted,
     ServiceFailed,
@@ -133,6 +134,9 @@ class History:
         )
         self.emit(AttemptFinished(outcome=outcome), at)
 
+    def retries(self, group: str, at: float, number: int, delay: float = 1.0, alone: bool = False) -> None:
+        self.emit(RetryScheduled(group=group, attempt=number, delay=delay, alone=alone), at)
+
     def ends(
         self, group: str, at: float, status: str, took: float = 0.0, reason: str = "", attempts: int = 1, **more: object
     ) -> None:
@@ -192,6 +196,7 @@ def mixed_run(history: History) -> None:
         "financial", 4.0, "test_pay.py::test_refund", "failed", "assert 409 == 200", "test_pay.py:7: AssertionError\n"
     )
     history.attempt_ends("search", 4.0, "failed", 2.0, "exit code 1")
+    history.retries("search", 4.0, 2)
     history.attempt("search", 5.0, 2)
     history.ends("basic", 5.5, "passed", 3.5, leaked=True)
     history.ends("search", 6.0, "flaky", 3.0, "passed on attempt 2 of 2", attempts=2)

@@ -33,7 +33,8 @@ parallel
 00:02.0  ▸ started     financial
 00:04.0  ✗ test        financial     0.50 s  test_pay.py::test_refund
                        assert 409 == 200
-00:05.0  ↻ retry       search     attempt 2 of 2 after: exit code 1
+00:04.0  ↻ failed      search         2.0 s  exit code 1, tries again in 1.0 s
+00:05.0  ↻ retry       search     attempt 2 of 2
 00:05.5  ✓ passed      basic          3.5 s  leaked a process
 00:06.0  ≈ flaky       search         3.0 s  passed on attempt 2 of 2
 00:06.5  ✗ failed      financial      4.5 s  1 of 2 tests failed
@@ -79,6 +80,7 @@ Rerun what failed:
   sequential time  17.5 s
   speedup          2.2 ×
   lower bound      7.0 s with 4 jobs, and the run took 1.14 × that
+  bound by         parallel: the longest group, slow (5.0 s)
   log              logs/parallel_run_20250102_030405.log
   reports          logs/run_20250102_030405/
 
@@ -176,6 +178,7 @@ def test_compact_has_no_table_when_there_is_nothing_to_remark(history: Any, make
         "Run 20250102_030405 · local · 1 group, 4 at a time\n\nSummary\n\n"
         "  groups           1 passed\n  total time       1.0 s\n  sequential time  1.0 s\n  speedup          1.0 ×\n"
         "  lower bound      1.0 s with 4 jobs, and the run took 1.00 × that\n"
+        "  bound by         p: the longest group, a (1.0 s)\n"
         "  log              logs/parallel_run_20250102_030405.log\n  reports          logs/run_20250102_030405/\n\n"
         "✓ 1 group passed\n"
     )
@@ -294,10 +297,10 @@ def test_names_reasons_and_logs_are_inert(history: Any) -> None:
     history.attempt(name, 0.0, log=b"\x1b]0;title\x07\x1b[2Jfirst\n\xff\x00\x9b1m##[add-mask]x \xe2\x80\xae\n")
     history.test(name, 0.5, "t\r::error::[\x1b[31m]", "failed", "m\n::error::y")
     history.output(name, b"\x1b[2J::error::z\n")
-    history.ends(name, 1.0, "error", 1.0, "r\x1b[2J\n::error::w\u202e")
+    history.ends(name, 1.0, "error", 1.0, "r\x1b[2J\n::error::w\u202e", quarantined="q\x1b[2J\n::error::v")
     history.finish(1.0, 1)
     painted = history.said
-    for code in ("0", "1", "2", "31", "32", "33", "34", "35", "36", "1;31", "1;32"):
+    for code in ("0", "1", "2", "31", "32", "33", "34", "35", "36", "1;31", "1;32", "1;33"):
         painted = painted.replace(f"\x1b[{code}m", "")
     assert not [c for c in painted if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c == "\u202e"]
     assert not [line for line in painted.splitlines() if line.lstrip().startswith("::") or "##[" in line]
@@ -342,3 +345,38 @@ def test_paths_outside_of_where_the_user_stands_are_absolute(history: Any, play_
     play_mixed_run(history.play_to(Console, here=tmp_path / "elsewhere"))
     assert f"  log              {tmp_path}/logs/parallel_run_20250102_030405.log\n" in history.said
     assert "│ collecting" in history.said
+
+
+def test_a_retry_says_when(history: Any, make_phase: Any) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", "a", "b"))
+    for group, alone in (("a", False), ("b", True)):
+        history.attempt(group, 0.0)
+        history.attempt_ends(group, 1.0, "timed_out", 1.0, "no end\x1b[2J" if alone else "")
+        history.retries(group, 1.0, 2, delay=1.44, alone=alone)
+    assert history.said.endswith(
+        "00:01.0  ↻ timed_out   a      1.0 s  tries again in 1.4 s\n"
+        "00:00.0  ▸ started     b\n"
+        "00:01.0  ↻ timed_out   b      1.0 s  no end\\x1b[2J, tries again once nothing else runs\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("started", "head", "below"),
+    [
+        ({"shard": "2/4"}, " · shard 2/4", ""),
+        ({"seed": 42}, "", ""),  # of the retries' jitter
+        ({"seed": 42, "shuffled": True}, " · shuffled, seed 42", ""),
+        ({"commit": "0123456789abcdef"}, "", "  commit 0123456789ab\n"),
+        ({"commit": "0123456789abcdef", "dirty": True}, "", "  commit 0123456789ab and uncommitted changes\n"),
+    ],
+)
+def test_the_head_tells_what_a_run_can_be_repeated_by(
+    history: Any, make_phase: Any, started: dict[str, Any], head: str, below: str
+) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", "a"), **started)
+    assert history.said == (
+        f"Run 20250102_030405 · local · 1 group, 4 at a time{head}\n\n  p  1 group\n{below}\n"
+        "  each group logs to logs/GROUP_20250102_030405.log\n\n"
+    )

@@ -153,3 +153,42 @@ def test_no_more_rows_than_fit() -> None:
     rows = Live.rows(Snapshot(total=64, running=running), 1.0)
     assert len(rows) == 13
     assert rows[-1] == "    and 54 more"
+
+
+def test_a_group_between_two_attempts_is_shown_as_waiting() -> None:
+    snapshot = Snapshot(
+        total=3, running=(("a", "t", 99.0),), resting=(("later", 101.4), ("alone", None), ("due", 99.0))
+    )
+    assert list(map(unpainted, Live.rows(snapshot, 100.0)))[2:] == [
+        "  ▸ a             1.0 s  t",
+        "  ↻ later  tries again in 1.4 s",
+        "  ↻ alone  tries again once nothing else runs",
+        "  ↻ due    tries again in 0.00 s",
+    ]
+
+
+def test_a_group_waits_from_its_failure_to_its_next_attempt_or_its_end(
+    history: Any, make_phase: Any, terminal: Terminal
+) -> None:
+    history.play_to(Live, stream=terminal)
+    history.start(make_phase("p", "a", "b"))
+    for group in "ab":
+        history.attempt(group, 0.0)
+        history.attempt_ends(group, 1.0, "failed", 1.0)
+        history.retries(group, 1.0, 2, delay=500.0, alone=group == "b")
+    terminal.wait_for(lambda lines: any("↻ a  tries again in 8 min" in line for line in lines))
+    terminal.wait_for(lambda lines: any("↻ b  tries again once nothing else runs" in line for line in lines))
+    history.attempt("a", 2.0, 2)
+    history.ends("b", 2.0, "not_run", attempts=0)
+    terminal.wait_for(lambda lines: not any("tries again" in line for line in lines[-3:]))
+    assert any("▸ a " in line for line in terminal.lines[-3:])
+
+
+def test_the_bar_counts_failures_that_decide(history: Any, make_phase: Any, terminal: Terminal) -> None:
+    history.play_to(Live, stream=terminal)
+    history.start(make_phase("p", "a", "b", "c"))
+    history.ends("a", 1.0, "failed", 1.0, quarantined="known")
+    terminal.wait_for(lambda lines: lines[-1].rstrip().split("  ")[1:2] == ["1 of 3 groups"])
+    assert "failed" not in terminal.lines[-1]
+    history.ends("b", 1.0, "failed", 1.0)
+    terminal.wait_for(lambda lines: "2 of 3 groups  1 failed" in lines[-1])

@@ -13,6 +13,7 @@ from harness.record import replay
 from harness.reporters.journal import Journal
 from harness.reporters.junit import JUnit
 from harness.reporters.report_json import JsonReport
+from harness.verify import SUMMANDS
 
 
 def test_the_journal_has_every_event_at_once_and_in_order(history: Any, play_mixed_run: Any, monkeypatch: Any) -> None:
@@ -57,6 +58,9 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
         "cpu_seconds": 0.0,
         "peak_memory": 0,
         "leaked": False,
+        "waited": {},
+        "quarantined": "",
+        "cached_from": "",
         "tests": {"total": 2, "passed": 1, "failed": 1, "error": 0, "skipped": 0, "xfailed": 0, "xpassed": 0},
         "test_results": [
             {"id": "test_pay.py::test_deposit", "status": "passed", "duration": 0.5, "message": "", "details": ""},
@@ -82,7 +86,9 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
         "summary": {
             "total": 7,
             "passed": 3,
+            "cached": 0,
             "failed": 2,
+            "quarantined": 0,
             "skipped": 2,
             "interrupted": 0,
             "not_run": 0,
@@ -92,12 +98,17 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
             },
             "run_id": "20250102_030405",
             "environment": "local",
+            "commit": "",
+            "dirty": False,
+            "shard": "",
+            "seed": 0,
             "jobs": 4,
             "exit_code": 1,
             "stopped_by": "",
             "sequential_time": 17.5,
             "speedup": 2.1875,
             "lower_bound": 7.0,
+            "predicted": None,
         },
         "services": [
             {
@@ -116,11 +127,12 @@ def test_the_summary_always_adds_up(history: Any, make_phase: Any) -> None:
     history.play_to(JsonReport)
     history.start(make_phase("p", *(status.value for status in Status)))
     for status in Status:
-        history.ends(status.value, 1.0, status.value, attempts=0)
+        excuse = "known" if status is Status.KILLED else ""
+        history.ends(status.value, 1.0, status.value, attempts=0, quarantined=excuse)
     history.finish(1.0, 1)
     summary = json.loads(history.files.report.read_text())["summary"]
-    parts = [summary[kind] for kind in ("passed", "failed", "skipped", "interrupted", "not_run")]
-    assert parts == [3, 6, 1, 1, 1]
+    parts = [summary[kind] for kind in SUMMANDS]
+    assert parts == [2, 1, 5, 1, 1, 1, 1]
     assert sum(parts) == summary["total"] == sum(summary["statuses"].values())
 
 
@@ -182,6 +194,7 @@ def test_junit_has_a_suite_for_each_group_and_a_case_for_each_test(history: Any,
         ("no_tests", None, ["no_tests error"]),
         ("interrupted", "passed", ["interrupted error"]),
         ("not_run", None, ["not_run skipped"]),
+        ("cached", None, ["cached skipped"]),
         ("passed", "xfailed", ["test_x skipped"]),
         ("failed", "error", ["test_x error"]),
     ],

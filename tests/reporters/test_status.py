@@ -69,3 +69,12 @@ def test_bash_can_source_it_whatever_stands_in_it(history: Any, make_phase: Any,
         encoding="utf-8",
     )
     assert (shown.stdout, shown.stderr) == (f"{seen}|{seen}|failed|1|", "")
+
+
+def test_between_two_attempts_it_still_says_running(history: Any, make_phase: Any) -> None:
+    history.play_to(StatusFiles)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 1.0)
+    history.attempt_ends("a", 2.0, "failed", 1.0)
+    history.retries("a", 2.0, 2)
+    assert "STATUS=running\n" in history.files.status("a").read_text()

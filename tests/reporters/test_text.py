@@ -19,6 +19,13 @@ def test_durations_for_people(duration: float, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "expected"), [(0, "0 MB"), (812_400_000, "812 MB"), (999_999_999, "1000 MB"), (1_440_000_000, "1.4 GB")]
+)
+def test_memory_for_people(size: int, expected: str) -> None:
+    assert text.memory(size) == expected
+
+
+@pytest.mark.parametrize(
     ("environ", "is_terminal", "expected"),
     [
         ({}, True, True),

@@ -51,3 +51,17 @@ def test_tests_that_overlap_get_tracks_of_their_own(history: Any, make_phase: An
         ("t.py::two", "slot 0, worker 2"),
         ("t.py::three", "slot 0"),
     ]
+
+
+def test_what_a_group_waited_for_is_told_with_its_first_attempt(history: Any, make_phase: Any) -> None:
+    history.play_to(Trace)
+    history.start(make_phase("p", "a", "b"))
+    history.attempt("a", 1.0)
+    history.attempt_ends("a", 2.0, "failed", 1.0)
+    history.attempt("a", 2.0, number=2)
+    history.ends("a", 3.0, "flaky", 2.0, attempts=2, waited={"slots": 1.0})
+    history.ends("b", 3.0, "not_run", attempts=0, waited={"slots": 3.0})
+    history.finish(3.0)
+    assert history.warnings == []
+    told = [event["args"] for event in json.loads(history.files.trace.read_text())["traceEvents"] if event["ph"] == "X"]
+    assert [args.get("waited") for args in told] == [{"slots": 1.0}, None]
