@@ -7,7 +7,7 @@ text holds the name.
 
 import ast
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -60,6 +60,14 @@ def find_tests(plan: Plan, name: str) -> Found:
     close = close_matches(name, search.all_names(), 5)
     cure = f"did you mean {' or '.join(quoted(match) for match in close)}?" if close else "`--list` shows the groups"
     raise UsageError(f"--t: no group, file or test is called {quoted(name)}, in whole or in part", cure)
+
+
+def defined(file: Path, names: Collection[str]) -> set[str]:
+    """Which of the names (`test_a`, `TestA::test_b`) the file has, or may have through a base of a class."""
+    definitions = _outline(_text(file))
+    known = {definition.name for definition in definitions}
+    inheriting = {definition.name for definition in definitions if definition.open}
+    return {name for name in names if name in known or name.rpartition("::")[0] in inheriting}
 
 
 def _grouped(found: list[Place], suffix: str) -> Found:

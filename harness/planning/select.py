@@ -30,6 +30,9 @@ class Selection:
     phases: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()  # names given to --t
     markers: str = ""
+    keyword: str = ""
+    rerun: Mapping[str, tuple[str, ...] | None] | None = None  # group -> its tests to run; None: all of them
+    changed: Collection[str] | None = None  # groups
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,26 @@ def select(plan: Plan, selection: Selection, variables: Mapping[str, str], envir
             and (not selection.phases or group.phase in selection.phases)
             and (not selection.tests or group.name in found)
             and (unmarked or bool(group.tests))
+            and (selection.rerun is None or group.name in selection.rerun)
+            and (selection.changed is None or group.name in selection.changed)
         )
 
     chosen = {group.name for group in plan.groups if wanted(group)}
     started = environment_of(plan, environment).services
+    again = {group: tests for group, tests in (selection.rerun or {}).items() if tests is not None}
+    filtered = bool(selection.markers or selection.keyword)
+    waited_for = set() if found else chosen  # who asks for one test wants it now
     phases = tuple(
-        msgspec.structs.replace(phase, groups=tuple(_cut(group, chosen, found, started) for group in groups))
+        msgspec.structs.replace(
+            phase, groups=tuple(_cut(group, waited_for, again | found, filtered, started) for group in groups)
+        )
         for phase in plan.phases
         if (groups := [group for group in phase.groups if group.name in chosen])
     )
     off = _off(phases, {*selection.groups, *found}, selection.phases, variables)
     running = [group for phase in phases if phase.name not in off for group in phase.groups]
     if not running:
-        raise _nothing(chosen, off)
+        raise _nothing(selection, chosen, off)
     needed = {service for group in running for service in group.services}
     services = tuple(service.name for service in plan.services if service.name in needed)
     return Selected(phases, off, len(plan.groups) - len(chosen), services)
@@ -111,11 +121,21 @@ def _tests(plan: Plan, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _cut(
-    group: Group, chosen: Collection[str], found: Mapping[str, tuple[str, ...]], started: Collection[str]
+    group: Group,
+    waited_for: Collection[str],
+    found: Mapping[str, tuple[str, ...]],
+    filtered: bool,
+    started: Collection[str],
 ) -> Group:
-    kept = tuple(dependency for dependency in group.depends_on if dependency.group in chosen and not found)
-    services = tuple(service for service in group.services if service in started)
-    return msgspec.structs.replace(group, depends_on=kept, services=services, tests=found.get(group.name, group.tests))
+    """`found` has the tests of the groups of which only these are to run; `filtered`: pytest leaves some out itself."""
+    tests = found.get(group.name, group.tests)
+    return msgspec.structs.replace(
+        group,
+        depends_on=tuple(dependency for dependency in group.depends_on if dependency.group in waited_for),
+        services=tuple(service for service in group.services if service in started),
+        tests=tests,
+        partial=bool(group.tests) and (filtered or tests != group.tests),
+    )
 
 
 def _off(
@@ -130,9 +150,13 @@ def _off(
     return off
 
 
-def _nothing(chosen: Collection[str], off: Mapping[str, str]) -> NothingToRun:
+def _nothing(selection: Selection, chosen: Collection[str], off: Mapping[str, str]) -> NothingToRun:
     if chosen:
         return NothingToRun("nothing to run: every selected group is in a phase that is off", "\n".join(off.values()))
+    if selection.rerun is not None and not selection.rerun:
+        return NothingToRun("nothing to run: every group has passed since it failed last", "Leave --last-failed out.")
+    if selection.changed is not None and not selection.changed:
+        return NothingToRun("nothing to run: no group's tests or inputs have changed", "Leave --changed out.")
     return NothingToRun(
         "nothing to run: no group fits all of the options", "`--list` shows the groups with their categories and phases"
     )

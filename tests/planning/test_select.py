@@ -143,3 +143,44 @@ def test_commands_have_no_markers() -> None:
     assert len(names(chosen(markers="not serial"))) == 5
     with pytest.raises(UsageError, match="--markers"):
         chosen(markers="and and")
+
+
+def test_only_what_is_to_run_again_and_of_that_only_these_tests() -> None:
+    again = {"core": None, "files": ("test_x.py::test_a",)}
+    selected = select(PLAN, Selection(rerun=again), {"RUN_STRESS_TESTS": "true"})
+    chosen = {group.name: group for phase in selected.phases for group in phase.groups}
+    assert list(chosen) == ["core", "files"]
+    assert (chosen["files"].tests, chosen["files"].partial) == (("test_x.py::test_a",), True)
+    assert not chosen["core"].partial
+
+
+def test_only_what_has_changed() -> None:
+    selected = select(PLAN, Selection(changed={"financial", "files"}), {})
+    assert [group.name for phase in selected.phases for group in phase.groups] == ["financial", "files"]
+    assert selected.phases[0].groups[0].depends_on == ()
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (Selection(rerun={}), "nothing to run: every group has passed since it failed last"),
+        (Selection(changed=set()), "nothing to run: no group's tests or inputs have changed"),
+        (Selection(changed={"core"}, rerun={"search": None}), "nothing to run: no group fits all of the options"),
+    ],
+)
+def test_nothing_to_run_says_why(selection: Selection, message: str) -> None:
+    with pytest.raises(NothingToRun) as caught:
+        select(PLAN, selection, {})
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("selection", [Selection(markers="not slow"), Selection(keyword="deposit")])
+def test_tests_left_out_by_pytest_make_a_group_partial(selection: Selection) -> None:
+    selected = select(PLAN, selection, {"RUN_STRESS_TESTS": "true"})
+    partial = {group.name: group.partial for phase in selected.phases for group in phase.groups}
+    assert partial == {"core": False, "search": False, "financial": False, "mass": False, "files": True}
+
+
+def test_a_group_asked_for_by_its_own_name_is_whole() -> None:
+    selected = select(PLAN, Selection(tests=("files",)), {})
+    assert [group.partial for phase in selected.phases for group in phase.groups] == [False]
