@@ -1,22 +1,19 @@
-"""`list` and `plan`: what there is to run, by category and as a schedule, without running anything.
+"""`list`: what there is to run, by category; and words about a plan that `plan` needs too.
 
 Must stay instant: it reads the plan, and nothing that a run would need.
 """
 
-import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import click
 
 from harness.cli.door import Door, out, pass_door
-from harness.model import After, Dependency, Group, LockMode, Phase, Plan
-from harness.reporters.text import BOLD, DIM, paint, plural, printable, seconds
+from harness.model import After, Dependency, Group, Phase, Plan
+from harness.reporters.text import BOLD, DIM, paint, printable
 
 WITHOUT_CATEGORY = "OTHER"
-PLAIN = str.maketrans("•├└│─×", "*|`|-x")
-
-Tree = tuple[str, Sequence["Tree"]]  # a line, and what hangs from it
+PLAIN = str.maketrans("•├└│─×█▓→−", "*|`|-x#=>-")
 
 
 @click.command("list", epilog="\b\nExamples:\n  ./exec.sh local list\n  ./exec.sh local list --format json")
@@ -28,14 +25,6 @@ def list_groups(door: Door, form: str) -> int:
         click.echo(as_json(door.plan))
     else:
         show(catalogue(door.plan))
-    return 0
-
-
-@click.command("plan", epilog="\b\nExample:\n  ./exec.sh local plan")
-@pass_door
-def plan(door: Door) -> int:
-    """Show the plan as a tree: phases, groups, what they wait for and share, tests."""
-    show(graph(door.plan))
     return 0
 
 
@@ -60,7 +49,7 @@ def catalogue(plan: Plan) -> list[str]:
     lines += ["", paint("PHASES:", BOLD)]
     for number, phase in enumerate(plan.phases, 1):
         names = ", ".join(printable(group.name) for group in phase.groups)
-        lines.append(f"  {number}. {_phase(phase)}: {names}")
+        lines.append(f"  {number}. {phase_line(phase)}: {names}")
     return lines
 
 
@@ -68,16 +57,18 @@ def _entry(group: Group) -> list[str]:
     description = f": {printable(group.description)}" if group.description else ""
     lines = [f"  • {printable(group.name)}{description}"]
     if group.depends_on:
-        lines.append(f"    {paint('Depends on:', DIM)} {_dependencies(group.depends_on)}")
+        lines.append(f"    {paint('Depends on:', DIM)} {dependencies(group.depends_on)}")
     return lines
 
 
-def _dependencies(dependencies: Iterable[Dependency]) -> str:
+def dependencies(needs: Iterable[Dependency]) -> str:
+    """What a group waits for, in words."""
     ended = {After.SUCCESS: "", After.ANY: " (however it ends)"}
-    return ", ".join(f"{printable(dependency.group)}{ended[dependency.after]}" for dependency in dependencies)
+    return ", ".join(f"{printable(dependency.group)}{ended[dependency.after]}" for dependency in needs)
 
 
-def _phase(phase: Phase) -> str:
+def phase_line(phase: Phase) -> str:
+    """Its name, and what is special about it."""
     remarks = []
     if phase.sequential:
         remarks.append("one at a time, a failure ends the run")
@@ -95,67 +86,3 @@ def as_json(plan: Plan) -> str:
     phases = [{"name": phase.name, "sequential": phase.sequential, "when": phase.when} for phase in plan.phases]
     content = {"project": plan.project, "phases": phases, "groups": msgspec.to_builtins(plan.groups)}
     return json.dumps(content, indent=2)
-
-
-def graph(plan: Plan) -> list[str]:
-    """The phases in order, each as a tree of groups."""
-    lines = []
-    for number, phase in enumerate(plan.phases, 1):
-        lines += ["", paint(f"{number}. {_phase(phase)}", BOLD)]
-        lines += _drawn([_group(group) for group in phase.groups])
-    tests = sum(len(group.tests) for group in plan.groups)
-    totals = [plural(len(plan.phases), "phase"), plural(len(plan.groups), "group"), plural(tests, "test file")]
-    lines += ["", f"{', '.join(totals)}; at most {plural(plan.max_parallel_jobs, 'group')} at a time"]
-    return lines[1:]
-
-
-def _group(group: Group) -> Tree:
-    category = f" {paint(printable(group.category), DIM)}" if group.category else ""
-    conditions: list[Tree] = [(paint(condition, DIM), ()) for condition in _conditions(group)]
-    return printable(group.name) + category, [*conditions, *((work, ()) for work in _work(group))]
-
-
-def _conditions(group: Group) -> list[str]:
-    """What stands in the way of its start, what it gets, and how long it may take."""
-    lines = []
-    if group.depends_on:
-        lines.append(f"after {_dependencies(group.depends_on)}")
-    if group.parallel_group:
-        lines.append(f"never beside another of {_names(group.parallel_group)}")
-    if group.needs:
-        lines.append(f"needs {', '.join(_need(name, need) for name, need in group.needs.items())}")
-    if group.slots != 1:
-        lines.append(f"takes {group.slots} slots")
-    if group.workers:
-        lines.append(f"{plural(group.workers, 'worker')}, {group.dist}")
-    if group.services:
-        lines.append(f"with {_names(group.services)}")
-    if group.isolate:
-        lines.append(f"its own {_names(group.isolate)}")
-    attempts = f", {group.retries + 1} attempts" if group.retries else ""
-    lines.append(f"at most {seconds(group.timeout)}{attempts}")
-    return lines
-
-
-def _need(name: str, need: int | LockMode) -> str:
-    return f"{printable(name)} {need}" if isinstance(need, LockMode) else f"{need} × {printable(name)}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(map(printable, names))
-
-
-def _work(group: Group) -> list[str]:
-    if group.command is None:
-        return [printable(test) for test in group.tests]
-    command = group.command if isinstance(group.command, str) else shlex.join(group.command)
-    return [f"$ {printable(command)}"]
-
-
-def _drawn(trees: Sequence[Tree], indent: str = "") -> list[str]:
-    lines = []
-    for place, (line, below) in enumerate(trees, 1):
-        last = place == len(trees)
-        lines.append(f"{indent}{'└── ' if last else '├── '}{line}")
-        lines += _drawn(below, indent + ("    " if last else "│   "))
-    return lines

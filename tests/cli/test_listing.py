@@ -1,4 +1,4 @@
-"""`list` and `plan`: whole outputs compared."""
+"""`list`: whole outputs compared."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.listing import list_groups, plan, show
+from harness.cli.listing import list_groups, show
 from harness.errors import PlanError
 
 CATALOGUE = """\
@@ -30,68 +30,9 @@ PHASES:
   3. stress (only with RUN_STRESS_TESTS=true): withdrawals
 """
 
-GRAPH = """\
-1. core (one at a time, a failure ends the run)
-└── core core
-    ├── at most 5 min 00 s
-    └── $ true
-
-2. parallel
-├── search
-│   ├── after financial (however it ends)
-│   ├── at most 5 min 00 s
-│   └── $ pytest -k 'a or b'
-└── financial acceptance
-    ├── never beside another of ledger
-    ├── needs 5 × payments_api, settings shared
-    ├── at most 1 min 30 s, 3 attempts
-    └── $ true
-
-3. stress (only with RUN_STRESS_TESTS=true)
-└── withdrawals acceptance
-    ├── at most 5 min 00 s
-    └── $ true
-
-3 phases, 4 groups, 0 test files; at most 4 groups at a time
-"""
-
 
 def test_list(call) -> None:
     assert call(list_groups).output == CATALOGUE
-
-
-def test_plan(call) -> None:
-    assert call(plan).output == GRAPH
-
-
-def test_plan_shows_what_else_a_group_asks_for(call, project: Path) -> None:
-    (project / "test_a.py").touch()
-    (project / "harness.toml").write_text(
-        """
-        [[services]]
-        name = "database"
-        kind = "postgres"
-        [isolation.tenant]
-        kind = "tmpdir"
-        [[phases]]
-        name = "only"
-        [[phases.groups]]
-        name = "a"
-        tests = ["test_a.py"]
-        slots = 2
-        services = ["database"]
-        isolate = ["tenant"]
-        """
-    )
-    lines = call(plan).output.splitlines()
-    assert lines[1:7] == [
-        "└── a",
-        "    ├── takes 2 slots",
-        "    ├── with database",
-        "    ├── its own tenant",
-        "    ├── at most 5 min 00 s",
-        "    └── test_a.py",
-    ]
 
 
 def test_json_has_every_group_with_all_its_keys(call, project: Path) -> None:
@@ -104,14 +45,6 @@ def test_json_has_every_group_with_all_its_keys(call, project: Path) -> None:
     assert financial["needs"] == {"payments_api": 5, "settings": "shared"}
 
 
-def test_command_cannot_act_on_the_terminal(call, project: Path) -> None:
-    text = (project / "harness.toml").read_text()
-    (project / "harness.toml").write_text(text.replace('"true"', r'"printf \u001b]0;owned"', 1))
-    output = call(plan).output
-    assert "\x1b" not in output
-    assert r"$ printf \x1b]0;owned" in output
-
-
 def test_wrong_plan_is_refused(call, project: Path) -> None:
     (project / "harness.toml").write_text("[[phase]]")
     with pytest.raises(PlanError):
@@ -120,8 +53,8 @@ def test_wrong_plan_is_refused(call, project: Path) -> None:
 
 def test_console_without_our_glyphs_gets_plainer_ones(capfd: pytest.CaptureFixture[str]) -> None:
     sys.stdout.reconfigure(encoding="ascii")
-    show(["├── a", "│   └── b", "  • 2 × c", "ü"])
-    assert capfd.readouterr().out.splitlines() == ["|-- a", "|   `-- b", "  * 2 x c", "\\xfc"]
+    show(["├── a", "│   └── b", "  • 2 × c", "█▓ −1 s a → b", "ü"])
+    assert capfd.readouterr().out.splitlines() == ["|-- a", "|   `-- b", "  * 2 x c", "#= -1 s a > b", "\\xfc"]
 
 
 def test_list_imports_nothing_heavy(project: Path) -> None:
