@@ -12,7 +12,7 @@ import msgspec
 from harness.model import GroupResult, Outcome, Phase, TestResult
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=lambda name: name):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event", tag=lambda name: name):
     """Base of all events. In JSON the field `event` holds the class name."""
 
 

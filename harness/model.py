@@ -10,8 +10,11 @@ from typing import Literal
 import msgspec
 
 
-class Noun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all nouns: immutable, keyword-only, comparable by value, picklable."""
+class Noun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Base of all nouns: immutable, keyword-only, comparable by value, picklable.
+
+    A noun never leads back to itself, so the cyclic garbage collector need not look at it.
+    """
 
 
 class Status(StrEnum):

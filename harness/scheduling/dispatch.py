@@ -78,7 +78,7 @@ class Dispatcher:
         self._groups = {group.name: group for phase in phases for group in phase.groups}
         self._ahead = list(reversed(phases))  # phases not yet begun, the next one last
         self._phase: Phase | None = None
-        self._left_in_phase: set[str] = set()
+        self._left_in_phase = 0  # groups of it that have not ended
         self._off = dict(off or {})
         self._max_failures = max_failures
         self._running: dict[str, Running] = {}
@@ -224,20 +224,20 @@ class Dispatcher:
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Records the end of a group and all that follows from it."""
-        self._record(result)
+        self._record(group, result)
         self._follow(group, result)
 
     def _finish_unstarted(self, groups: Iterable[Group], status: Status, reason: str) -> None:
         """Ends those of `groups` that have not started, for one reason. It stands before any that follows from it."""
         ending = [group for group in groups if group.name not in self.results and group.name not in self._running]
         for group in ending:
-            self._record(GroupResult(group=group.name, status=status, reason=reason))
+            self._record(group, GroupResult(group=group.name, status=status, reason=reason))
         for group in ending:
             self._follow(group, self.results[group.name])
 
-    def _record(self, result: GroupResult) -> None:
+    def _record(self, group: Group, result: GroupResult) -> None:
         self.results[result.group] = result
-        self._left_in_phase.discard(result.group)
+        self._left_in_phase -= self._phase is not None and group.phase == self._phase.name
         self._failures += result.counts_as_failure
         self._emit(GroupFinished(result=result))
 
@@ -303,7 +303,7 @@ class Dispatcher:
         """Begins the next phase, if there is one with something to do."""
         while self._ahead and not self._stopping:
             phase = self._ahead.pop()
-            left = {group.name for group in phase.groups} - self.results.keys()
+            left = sum(group.name not in self.results for group in phase.groups)
             if phase.name in self._off:
                 self._finish_unstarted(phase.groups, Status.SKIPPED, self._off[phase.name])
             elif left:

@@ -23,12 +23,11 @@ wait may be overtaken OVERTAKEN_AT_MOST times for each job; then what it lacks i
 
 import heapq
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.model import After, Group, Phase
-from harness.scheduling.order import dependants_of
 from harness.scheduling.ranks import ranks
 from harness.scheduling.resources import SLOTS, Demand, Pool, demand_of
 
@@ -49,51 +48,61 @@ class Doomed(NamedTuple):
     cause: str
 
 
-class _Candidate(NamedTuple):
-    """Sorts as it should start: the longest chain first, then in the order of the plan."""
+@dataclass(eq=False, slots=True)
+class _Member:
+    """One group of the run, and how it stands."""
 
-    rank: float
-    place: int
-    name: str
+    group: Group
+    place: int  # in the plan
+    unmet: int  # dependencies that have not ended
+    rank: float = 0.0  # the higher, the sooner
+    dependants: Sequence[tuple["_Member", After]] = ()
+    ended: bool = False
+    dependency: float = 0.0  # seconds from the start of its phase until what it depends on had ended
+    parked_before: Mapping[str, float] | None = None  # for how long its lane was, when it joined that; None: not at all
+    demand: Demand = ()  # what it holds
+    slots: Sequence[int] = ()  # … of these
+
+    def waited(self, parked_for: Mapping[str, float]) -> dict[str, float]:
+        """Its waits, by what it waited for, when its lane has been parked so long."""
+        before = self.parked_before or {}
+        since = {resource: seconds - before.get(resource, 0.0) for resource, seconds in parked_for.items()}
+        return {what: seconds for what, seconds in (("dependency", self.dependency), *since.items()) if seconds > 0}
+
+
+_Candidate = tuple[float, int]
+"""Minus its rank and its place: sorts as it should start, the highest rank first, then in the order of the plan. A bare
+tuple of numbers, because there is one for each group and the garbage collector then leaves them alone."""
 
 
 class _Entry(NamedTuple):
     """A lane in a heap, under the candidate that was its first when it was put there."""
 
     candidate: _Candidate
-    demand: Demand
+    lane: "_Lane"
 
 
 @dataclass(eq=False, slots=True)
 class _Lane:
     demand: Demand
     waiting: list[_Candidate] = field(default_factory=list)  # a heap
+    overtaken: int = 0  # how often, since its first candidate is what it is
     lacking: str = ""  # the resource at which it is parked; empty: it is not
     parked_at: float = 0.0
     parked_for: dict[str, float] = field(default_factory=dict)  # resource -> seconds, over and done
 
     @property
     def entry(self) -> _Entry:
-        return _Entry(self.waiting[0], self.demand)
+        return _Entry(self.waiting[0], self)
 
-    def waited(self, now: float) -> dict[str, float]:
-        """How long it has been parked until `now`, by resource."""
+    def parked_until(self, now: float) -> dict[str, float]:
+        """How long it has been parked, by resource."""
         if not self.lacking:
             return self.parked_for
         return self.parked_for | {self.lacking: self.parked_for.get(self.lacking, 0.0) + now - self.parked_at}
 
-
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """A candidate: how long its dependencies took, and how long its lane had been parked when it joined that."""
-
-    dependency: float
-    before: Mapping[str, float]
-
-    def until(self, waited: Mapping[str, float]) -> dict[str, float]:
-        """Its own waits, by what it waited for, when its lane has been parked so long."""
-        since = {resource: seconds - self.before.get(resource, 0.0) for resource, seconds in waited.items()}
-        return {what: seconds for what, seconds in (("dependency", self.dependency), *since.items()) if seconds > 0}
+    def is_first(self, candidate: _Candidate) -> bool:
+        return bool(self.waiting) and self.waiting[0] is candidate
 
 
 class Schedule:
@@ -115,35 +124,36 @@ class Schedule:
         self._pool = Pool(jobs, resources)
         self._free_slots = list(range(jobs))
         self._costless = frozenset(costless)
-        self._groups = {group.name: group for phase in phases for group in phase.groups}
-        self._places = {name: place for place, name in enumerate(self._groups)}
-        self._ended: set[str] = set()
-        self._unmet = {name: len(group.depends_on) for name, group in self._groups.items()}
-        self._dependants = dependants_of(self._groups.values())
+        groups = [group for phase in phases for group in phase.groups]
+        self._members = {group.name: _Member(group, n, len(group.depends_on)) for n, group in enumerate(groups)}
+        self._in_place = list(self._members.values())
+        for member in self._in_place:
+            for need in member.group.depends_on:
+                other = self._members[need.group]
+                other.dependants = (*other.dependants, (member, need.after))
         if shuffle is not None:
-            self._ranks = _shuffled(self._groups, shuffle)
-        elif jobs == 1:  # any order takes as long, so people may have the one that they wrote
-            self._ranks = dict.fromkeys(self._groups, 0.0)
-        else:
-            self._ranks = ranks(phases, estimates or {}, jobs=jobs, resources=resources)
+            draw = random.Random(shuffle)
+            for member in self._in_place:
+                member.rank = draw.random()
+        elif jobs > 1:  # with one job any order takes as long, so people may have the one that they wrote
+            for name, rank in ranks(phases, estimates or {}, jobs=jobs, resources=resources).items():
+                self._members[name].rank = rank
         self._opened: dict[str, tuple[Phase, float]] = {}
-        self._offers: dict[str, _Offer] = {}
-        self._held: dict[str, tuple[Demand, list[int]]] = {}
         self._lanes: dict[Demand, _Lane] = {}
         # Heaps of lanes by their first candidate. An entry is stale once the lane has another one, or is elsewhere.
         self._open: list[_Entry] = []
-        self._parked: dict[str, list[_Entry]] = {}  # by the resource that they lack
+        self._parked: dict[str, dict[int, list[_Entry]]] = {}  # by the resource that they lack, and how much they need
         self._waiting: list[_Entry] = []  # all that are parked
         self._stirred: set[str] = set()  # resources given back since the lanes parked there were refused
-        self._overtaken: dict[str, int] = {}
         self._kept: _Lane | None = None  # the lane for which the resource that it lacks is kept
 
     def open(self, phase: Phase, now: float) -> None:
         """Makes the groups of `phase` candidates, as soon as what they depend on has ended."""
         self._opened[phase.name] = (phase, now)
         for group in phase.groups:
-            if not self._unmet[group.name]:
-                self._offer(group, now)
+            member = self._members[group.name]
+            if not member.unmet:
+                self._offer(member, now)
 
     def start(self, now: float) -> list[Placement]:
         """Starts every candidate that fits, best first; ends early after a costless one. When it returns none, no
@@ -153,8 +163,6 @@ class Schedule:
             lacking = self._lacking(lane)
             if lacking is None:
                 placements.append(self._place(lane, now))
-                if lane.waiting:
-                    self._file(lane)
                 if not lane.demand:
                     break  # it is as good as over, and what waits for it may come before all others
             else:
@@ -165,83 +173,102 @@ class Schedule:
             self._stirred.clear()
         # Only now: parked at once, a lane that was refused would be looked at again and again.
         for lane in refused:
-            heapq.heappush(self._parked.setdefault(lane.lacking, []), lane.entry)
+            self._park(lane)
         return placements
 
     def end(self, name: str, now: float, *, succeeded: bool) -> list[Doomed]:
         """Records that a group has ended, whether or not it ever started, and frees what it held."""
-        self._ended.add(name)
-        self.release(name)
-        if self._kept is not None and self._kept.waiting[0].name == name:
+        member = self._members[name]
+        member.ended = True
+        self._release(member)
+        if self._kept is not None and self._first(self._kept) is member:
             self._keep_no_longer()
         doomed = []
-        for dependant, after in self._dependants[name]:
-            if dependant.name in self._ended:
+        for dependant, after in member.dependants:
+            if dependant.ended:
                 continue
-            self._unmet[dependant.name] -= 1
+            dependant.unmet -= 1
             if after is After.SUCCESS and not succeeded:
-                doomed.append(Doomed(dependant, name))
-            elif not self._unmet[dependant.name] and dependant.phase in self._opened:
+                doomed.append(Doomed(dependant.group, name))
+            elif not dependant.unmet and dependant.group.phase in self._opened:
                 self._offer(dependant, now)
         return doomed
 
     def release(self, name: str) -> None:
-        """Frees what a group held, if it held anything."""
-        if name in self._held:
-            demand, taken = self._held.pop(name)
-            for slot in taken:
-                heapq.heappush(self._free_slots, slot)
-            self._stirred.update(self._pool.give(demand))
+        """Frees what a group holds that has not ended."""
+        self._release(self._members[name])
 
-    def _offer(self, group: Group, now: float) -> None:
-        phase, opened = self._opened[group.phase]
-        demand = demand_of(group, jobs=self._jobs, sequential=phase.sequential)
-        if group.name in self._costless:
+    def _release(self, member: _Member) -> None:
+        if member.demand:
+            for slot in member.slots:
+                heapq.heappush(self._free_slots, slot)
+            self._stirred.update(self._pool.give(member.demand))
+            member.demand = member.slots = ()
+
+    # --- lanes
+
+    def _offer(self, member: _Member, now: float) -> None:
+        phase, opened = self._opened[member.group.phase]
+        demand = demand_of(member.group, jobs=self._jobs, sequential=phase.sequential)
+        if member.group.name in self._costless:
             demand = ()
-        lane = self._lanes.setdefault(demand, _Lane(demand))
-        rank = 0.0 if phase.sequential else self._ranks[group.name]
-        candidate = _Candidate(-rank, self._places[group.name], group.name)
-        self._offers[group.name] = _Offer(now - opened, lane.waited(now))
+        lane = self._lanes.get(demand)
+        if lane is None:
+            lane = self._lanes[demand] = _Lane(demand)
+        member.dependency = now - opened
+        member.parked_before = lane.parked_until(now)
+        candidate = (0.0 if phase.sequential else -member.rank, member.place)
         heapq.heappush(lane.waiting, candidate)
-        if lane.waiting[0] is candidate:
+        if lane.is_first(candidate):
             self._file(lane)
 
     def _file(self, lane: _Lane) -> None:
         """Puts a lane that has a new first candidate into the heaps where it belongs."""
+        lane.overtaken = 0
         if lane.lacking:
-            heapq.heappush(self._parked.setdefault(lane.lacking, []), lane.entry)
+            self._park(lane)
             heapq.heappush(self._waiting, lane.entry)
         else:
             heapq.heappush(self._open, lane.entry)
 
+    def _park(self, lane: _Lane) -> None:
+        """Those that need the same amount share a heap, so that one which needs too much is not even looked at."""
+        amount = dict(lane.demand)[lane.lacking]
+        heapq.heappush(self._parked.setdefault(lane.lacking, {}).setdefault(amount, []), lane.entry)
+
     def _next_lane(self, now: float) -> _Lane | None:
         """The lane with the best candidate of those that might start, neither open nor parked any more; None: there is
         no such lane."""
-        best: list[_Entry] | None = self._open if self._first_of(self._open, "") else None
+        best = self._open if self._cleaned(self._open, "") else None
         for resource in self._stirred:
-            heap = self._parked.get(resource, [])
-            if self._pool.left(resource) and self._first_of(heap, resource) and (best is None or heap[0] < best[0]):
-                best = heap
+            left = self._pool.left(resource)
+            for amount, heap in self._parked.get(resource, {}).items():
+                if amount <= left and self._cleaned(heap, resource) and (best is None or heap[0] < best[0]):
+                    best = heap
         if best is None:
             return None
-        lane = self._lanes[heapq.heappop(best).demand]
-        lane.parked_for, lane.lacking = lane.waited(now), ""
+        lane = heapq.heappop(best).lane
+        if lane.lacking:
+            lane.parked_for, lane.lacking = lane.parked_until(now), ""
         return lane
 
-    def _first_of(self, heap: list[_Entry], lacking: str) -> _Lane | None:
-        """The first lane of the heap that is parked at `lacking`, or open; None: there is none. Drops stale entries."""
+    def _cleaned(self, heap: list[_Entry], lacking: str) -> bool:
+        """Whether the heap has a lane that is parked at `lacking`, or open; it comes first, stale entries are gone."""
         while heap:
-            lane = self._lanes[heap[0].demand]
-            self._drop_ended(lane)
-            if lane.waiting and lane.waiting[0] is heap[0].candidate and lane.lacking == lacking:
-                return lane
+            candidate, lane = heap[0]
+            if lane.lacking == lacking and lane.is_first(candidate) and not self._first(lane).ended:
+                return True
             heapq.heappop(heap)
-        return None
+            self._drop_ended(lane)
+        return False
+
+    def _first(self, lane: _Lane) -> _Member:
+        return self._in_place[lane.waiting[0][1]]
 
     def _drop_ended(self, lane: _Lane) -> None:
         """Takes away candidates that ended without a start: what they depend on failed, or their service died."""
         dropped = False
-        while lane.waiting and lane.waiting[0].name in self._ended:
+        while lane.waiting and self._first(lane).ended:
             heapq.heappop(lane.waiting)
             dropped = True
         if dropped and lane.waiting:
@@ -256,31 +283,36 @@ class Schedule:
         return lacking
 
     def _place(self, lane: _Lane, now: float) -> Placement:
+        """Starts the first candidate of a lane that fits."""
+        member = self._first(lane)
         candidate = heapq.heappop(lane.waiting)
         self._pool.take(lane.demand)
-        taken = [heapq.heappop(self._free_slots) for _ in range(dict(lane.demand).get(SLOTS, 0))]
-        self._held[candidate.name] = (lane.demand, taken)
+        member.demand = lane.demand
+        member.slots = [heapq.heappop(self._free_slots) for _ in range(dict(lane.demand).get(SLOTS, 0))]
         if lane is self._kept:
             self._keep_no_longer()
-        elif taken:
+        elif member.slots:
             self._note_overtaking(candidate)
-        waited = self._offers.pop(candidate.name).until(lane.waited(now))
-        return Placement(self._groups[candidate.name], taken[0] if taken else NO_SLOT, waited)
+        waited = member.waited(lane.parked_until(now))
+        self._drop_ended(lane)
+        if lane.waiting:
+            self._file(lane)
+        return Placement(member.group, member.slots[0] if member.slots else NO_SLOT, waited)
+
+    # --- ageing
 
     def _note_overtaking(self, started: _Candidate) -> None:
         """Counts it against the best candidate that waits, and once it is enough keeps for that one what it lacks."""
         while self._waiting:
-            best, demand = self._waiting[0]
-            lane = self._lanes[demand]
-            self._drop_ended(lane)
-            if lane.lacking and lane.waiting and lane.waiting[0] is best:
+            best, lane = self._waiting[0]
+            if lane.lacking and lane.is_first(best) and not self._first(lane).ended:
                 break
             heapq.heappop(self._waiting)  # stale
         else:
             return
         if best < started and self._kept is None:
-            self._overtaken[best.name] = self._overtaken.get(best.name, 0) + 1
-            if self._overtaken[best.name] >= OVERTAKEN_AT_MOST * self._jobs:
+            lane.overtaken += 1
+            if lane.overtaken >= OVERTAKEN_AT_MOST * self._jobs:
                 self._kept = lane
 
     def _keep_no_longer(self) -> None:
@@ -288,8 +320,3 @@ class Schedule:
         if self._kept is not None:
             self._stirred.update(resource for resource, _ in self._kept.demand)
             self._kept = None
-
-
-def _shuffled(names: Iterable[str], seed: int) -> dict[str, float]:
-    draw = random.Random(seed)
-    return {name: draw.random() for name in names}

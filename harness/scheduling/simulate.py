@@ -9,12 +9,14 @@ import heapq
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from harness.model import Outcome, Phase, Status
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import Action, AttemptEnded, Begin, Start
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """When a group ran, in seconds since the first phase began."""
 
     group: str

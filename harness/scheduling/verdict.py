@@ -9,7 +9,7 @@ from harness.model import Group, GroupResult, Outcome, Quarantine, Status
 EXCUSABLE = frozenset({Status.FAILED, Status.TIMED_OUT, Status.KILLED})
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Running:
     """A group that has been started, and what becomes of it if it is ended by us."""
 
