@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from harness.events import AnyEvent, AttemptSpawned
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, run
+from harness.results import KnownTests, Report, report_of
 from harness.teststream import TestStream
 
 _NAMES_SHOWN = 3
+_TESTS_FAILED = 1  # of pytest's exit codes: tests failed, and nothing else went wrong
 
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
@@ -50,19 +52,23 @@ def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Out
     control = control or Control()
     started_at, started = time.time(), time.monotonic()
     log = _Log(job.log)
-    tests = TestStream(job.group, job.attempt, notify)
+    tests = KnownTests(job.group, job.attempt, notify)
 
     def output(data: bytes) -> None:
         if not log.write(data):
             control.cancel()
+        if source and job.results:
+            source.feed(data)
         notify(Output(job.group, data))
 
     def spawned(pid: int) -> None:
         notify(AttemptSpawned(group=job.group, attempt=job.attempt, pid=pid, argv=job.argv))
 
-    ended = None
+    ended = source = None
     reason = ""
+    failed_tests: tuple[str, ...] = ()
     try:
+        source = _source(job, tests)
         if not control.request and log.open(_header(job, started_at)):
             ended = run(
                 job.argv,
@@ -73,9 +79,11 @@ def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Out
                 grace=job.grace,
                 control=control,
                 spawned=spawned,
-                side=tests.feed if job.reports_tests else None,
+                side=source.feed if source and job.reports_tests else None,
             )
-            status, reason = _judge(job, ended, tests)
+            problem = source.close() if source else ""
+            status, reason = _judge(job, ended, tests, problem)
+            failed_tests = _failed_alone(job, ended, status, tests, problem)
             if not ended.stopped:  # or a test that we broke off would count as one that failed
                 tests.close(reason)
         else:
@@ -87,11 +95,26 @@ def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Out
         status, reason = Status.ERROR, f"the harness failed: {type(error).__name__}: {error}"
     log.close()
     if log.problem:
-        status, reason = Status.ERROR, log.problem
-    return _outcome(job, status, reason, ended, started_at, time.monotonic() - started)
+        status, reason, failed_tests = Status.ERROR, log.problem, ()
+    return _outcome(job, status, reason, failed_tests, ended, started_at, time.monotonic() - started)
 
 
-def _outcome(job: Job, status: Status, reason: str, ended: Exit | None, started_at: float, duration: float) -> Outcome:
+def _source(job: Job, tests: KnownTests) -> TestStream | Report | None:
+    """Who tells of the tests; None: nobody does."""
+    if job.reports_tests:
+        return TestStream(tests)
+    return report_of(job.results, job.directory, tests) if job.results else None
+
+
+def _outcome(
+    job: Job,
+    status: Status,
+    reason: str,
+    failed_tests: tuple[str, ...],
+    ended: Exit | None,
+    started_at: float,
+    duration: float,
+) -> Outcome:
     if ended is None:
         return Outcome(
             group=job.group,
@@ -113,11 +136,15 @@ def _outcome(job: Job, status: Status, reason: str, ended: Exit | None, started_
         cpu_seconds=ended.cpu_seconds,
         peak_memory=ended.peak_memory,
         leaked=ended.leaked,
+        failed_tests=failed_tests,
     )
 
 
-def _judge(job: Job, ended: Exit, tests: TestStream) -> tuple[Status, str]:
-    """The status, and the reason in one line for people. What happened first wins."""
+def _judge(job: Job, ended: Exit, tests: KnownTests, problem: str) -> tuple[Status, str]:
+    """The status, and the reason in one line for people. What happened first wins.
+
+    `problem`: what is wrong with the source that tells of the tests.
+    """
     where = f" while running {_some(tests.running)}" if tests.running else ""
     if ended.exit_code is None and ended.signal is None:
         return Status.INTERRUPTED, "stopped before it had started"
@@ -129,20 +156,31 @@ def _judge(job: Job, ended: Exit, tests: TestStream) -> tuple[Status, str]:
     if ended.exit_code is None:
         return Status.KILLED, f"killed by {_signal_name(ended.signal)}{where}"
     status = job.statuses.get(ended.exit_code, Status.FAILED)
-    if where or (status.succeeded and not tests.is_whole):
-        return Status.FAILED, f"exit code {ended.exit_code}{where or ' before its tests were over'}"
-    if status.succeeded and tests.failed:
-        return Status.FAILED, f"exit code {ended.exit_code}, but {_failures(tests)}"
+    if where:
+        return Status.FAILED, f"exit code {ended.exit_code}{where}"
+    failures = _failures(tests) if tests.failed else ""
+    if status.succeeded and (failures or problem):
+        return Status.FAILED, f"exit code {ended.exit_code}, but " + "; ".join(filter(None, (failures, problem)))
+    if status.succeeded and job.results and not tests.finished:
+        return Status.NO_TESTS, "no tests ran" + (f": {tests.why_none}" if tests.why_none else "")
     if status.succeeded:
         return status, ""
     if status in (Status.NO_TESTS, Status.SKIPPED):
         return status, "no tests ran"
-    if tests.failed:
-        return status, _failures(tests)
-    return status, f"exit code {ended.exit_code}"
+    said = problem if job.results else ""  # pytest has said by its exit code what kept it from the end
+    return status, "; ".join(filter(None, (failures or f"exit code {ended.exit_code}", said)))
 
 
-def _failures(tests: TestStream) -> str:
+def _failed_alone(job: Job, ended: Exit, status: Status, tests: KnownTests, problem: str) -> tuple[str, ...]:
+    """The ids of the failed tests, if they and nothing else are why the attempt failed."""
+    if status is not Status.FAILED or tests.running or problem:
+        return ()
+    if not job.results and ended.exit_code not in (0, _TESTS_FAILED):
+        return ()
+    return tuple(dict.fromkeys(tests.failed))
+
+
+def _failures(tests: KnownTests) -> str:
     names = _some([test.rpartition("::")[2] for test in tests.failed])
     return f"{len(tests.failed)} of {_count(tests.finished, 'test')} failed: {names}"
 

@@ -12,15 +12,11 @@ hands of whatever the tests do, so nothing is believed: what is no such line is 
 may be longer than 1 MiB.
 """
 
-import time
-from collections.abc import Callable
-
 import msgspec
 
-from harness.events import TestFinished, TestStarted, Warned
 from harness.model import TestResult, TestStatus
-
-_LONGEST_LINE = 1024 * 1024
+from harness.results.known import KnownTests
+from harness.results.lines import Lines
 
 
 class _Message(msgspec.Struct, tag_field="event", tag=lambda name: name.strip("_").lower()):
@@ -51,61 +47,31 @@ _decoder = msgspec.json.Decoder(_Begin | _Start | _Finish | _End)
 
 
 class TestStream:
-    """What is known of the tests of one attempt. Hands each event on as it comes."""
+    """Tells `tests` what comes down the pipe of one attempt."""
 
     __test__ = False
 
-    def __init__(self, group: str, attempt: int, notify: Callable[[TestStarted | TestFinished | Warned], None]) -> None:
-        self._group = group
-        self._attempt = attempt
-        self._notify = notify
-        self._line = bytearray()
-        self._overlong = False
+    def __init__(self, tests: KnownTests) -> None:
+        self._tests = tests
+        self._lines = Lines()
         self._warned = False
         self._began = self._ended = False
-        self._running: dict[str, float] = {}  # id -> monotonic start
-        self.finished = 0
-        self.failed: list[str] = []  # ids of those that failed or had an error, in order
-
-    @property
-    def running(self) -> list[str]:
-        """The tests that have started and not finished."""
-        return list(self._running)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is missing: every test has finished, and so has the session, if one began."""
-        return not self._running and self._began == self._ended
 
     def feed(self, data: bytes) -> None:
-        first, *others = data.split(b"\n")
-        self._append(first)
-        for piece in others:
-            self._take_line()
-            self._append(piece)
+        for line, is_cut in self._lines.feed(data):
+            self._take(line, is_cut)
 
-    def close(self, reason: str) -> None:
-        """The process is gone: what still ran ends as an error, for `reason`, so that reports account for it."""
-        for test, started in list(self._running.items()):
-            duration = time.monotonic() - started
-            self._finish(_Finish(id=test, status=TestStatus.ERROR, duration=duration, message=reason))
+    def close(self) -> str:
+        """The process is gone. What is missing, for people; empty: the session is over, or none began."""
+        return "" if self._began == self._ended else "its tests were not over"
 
-    def _append(self, piece: bytes) -> None:
-        if len(self._line) + len(piece) > _LONGEST_LINE:
-            self._overlong = True
-        elif not self._overlong:
-            self._line += piece
-
-    def _take_line(self) -> None:
-        line, overlong = bytes(self._line), self._overlong
-        self._line.clear()
-        self._overlong = False
-        if overlong:
+    def _take(self, line: bytes, is_cut: bool) -> None:
+        if is_cut:
             self._warn("a line of more than 1 MiB")
         elif line:
             try:
                 message = _decoder.decode(line)
-            except (msgspec.MsgspecError, ValueError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 self._warn(f"{line[:80]!r}: {error}")
             else:
                 self._receive(message)
@@ -115,28 +81,21 @@ class TestStream:
             case _Begin():
                 self._began = True
             case _Start(id=test):
-                self._running[test] = time.monotonic()
-                self._notify(TestStarted(group=self._group, attempt=self._attempt, test=test))
+                self._tests.start(test)
             case _Finish():
-                self._finish(message)
+                self._tests.finish(
+                    TestResult(
+                        id=message.id,
+                        status=message.status,
+                        duration=message.duration,
+                        message=message.message,
+                        details=message.details,
+                    )
+                )
             case _End():
                 self._ended = True
-
-    def _finish(self, message: _Finish) -> None:
-        self._running.pop(message.id, None)
-        self.finished += 1
-        if message.status in (TestStatus.FAILED, TestStatus.ERROR):
-            self.failed.append(message.id)
-        result = TestResult(
-            id=message.id,
-            status=message.status,
-            duration=message.duration,
-            message=message.message,
-            details=message.details,
-        )
-        self._notify(TestFinished(group=self._group, attempt=self._attempt, result=result))
 
     def _warn(self, what: str) -> None:
         if not self._warned:
             self._warned = True
-            self._notify(Warned(message=f"{self._group}: not a test event, dropped (and any more like it): {what}"))
+            self._tests.warn(f"not a test event, dropped (and any more like it): {what}")

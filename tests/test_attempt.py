@@ -328,7 +328,16 @@ class TestTests:
 
     def test_exit_0_before_the_session_is_over_is_no_pass(self, make: Make, heard: Heard) -> None:
         outcome = run_attempt(make(send(BEGIN), reports_tests=True), heard)
-        assert judged(outcome) == (Status.FAILED, "exit code 0 before its tests were over")
+        assert judged(outcome) == (Status.FAILED, "exit code 0, but its tests were not over")
+
+    @pytest.mark.parametrize(
+        ("script", "reason"), [(finish("t.py::a", "failed"), "1 of 1 test failed: a"), ("", "exit code 3")]
+    )
+    def test_of_a_session_that_was_not_over_the_exit_code_says_enough(
+        self, make: Make, heard: Heard, script: str, reason: str
+    ) -> None:
+        outcome = run_attempt(make(send(BEGIN, script) + "exit 3", reports_tests=True), heard)
+        assert judged(outcome) == (Status.FAILED, reason)
 
     def test_exit_0_with_a_failed_test_is_no_pass(self, make: Make, heard: Heard) -> None:
         script = send(BEGIN, start("t.py::a"), finish("t.py::a", "failed"), END)
@@ -342,10 +351,143 @@ class TestTests:
     def test_a_process_that_reports_nothing_is_judged_by_its_code(self, make: Make, heard: Heard) -> None:
         assert judged(run_attempt(make("true", reports_tests=True), heard)) == (Status.PASSED, "")
 
+    @pytest.mark.parametrize(
+        ("script", "failed_tests"),
+        [
+            (send(BEGIN, finish("t.py::a", "failed"), finish("b.py", "error"), END) + "exit 1", ("t.py::a", "b.py")),
+            (send(BEGIN, finish("t.py::a", "failed"), END), ("t.py::a",)),  # exit code 0
+            (send(BEGIN, finish("t.py::a", "failed"), END) + "exit 2", ()),  # interrupted, or an internal error
+            (send(BEGIN, finish("t.py::a", "failed")) + "exit 1", ()),  # the session was not over
+            (send(BEGIN, finish("t.py::a", "failed"), start("t.py::b"), END) + "exit 1", ()),
+            (send(BEGIN, finish("t.py::a", "failed"), END) + "kill -KILL $$", ()),
+            (send(BEGIN, finish("t.py::a", "passed"), END) + "exit 1", ()),
+            (send(BEGIN, finish("t.py::a", "passed"), END), ()),
+        ],
+    )
+    def test_the_failed_tests_where_they_alone_are_why(
+        self, make: Make, heard: Heard, script: str, failed_tests: tuple[str, ...]
+    ) -> None:
+        assert run_attempt(make(script, reports_tests=True), heard).failed_tests == failed_tests
+
     def test_timed_out_test_is_named(self, make: Make, heard: Heard, ready: Path) -> None:
         script = send(start("t.py::a")) + f"echo >{ready}; exec sleep 60"
         outcome = run_attempt(make(script, reports_tests=True, timeout=0.1), heard)
         assert judged(outcome) == (Status.TIMED_OUT, "no end after 0.1s while running t.py::a: SIGTERM")
+
+
+TAP = "printf '1..%s\\nok 1 - a\\nnot ok 2 - b\\n' "
+
+
+class TestResults:
+    """Commands whose tests are told by a report."""
+
+    @pytest.mark.parametrize(
+        ("script", "status", "reason", "failed_tests"),
+        [
+            ("echo 1..1; echo ok 1", Status.PASSED, "", ()),
+            (TAP + "2", Status.FAILED, "exit code 0, but 1 of 2 tests failed: b", ("b",)),
+            (TAP + "2; exit 7", Status.FAILED, "1 of 2 tests failed: b", ("b",)),
+            (
+                TAP + "3",
+                Status.FAILED,
+                "exit code 0, but 1 of 2 tests failed: b; its output promises 3 tests, and has 2",
+                (),
+            ),
+            (
+                TAP + "3; exit 1",
+                Status.FAILED,
+                "1 of 2 tests failed: b; its output promises 3 tests, and has 2",
+                (),
+            ),
+            (TAP + "2; kill -KILL $$", Status.KILLED, "killed by SIGKILL", ()),
+            ("echo 1..2; echo ok 1", Status.FAILED, "exit code 0, but its output promises 2 tests, and has 1", ()),
+            ("echo 1..1; echo ok 1; exit 3", Status.FAILED, "exit code 3", ()),
+            ("true", Status.FAILED, "exit code 0, but its output has no TAP in it", ()),
+            ("exit 127", Status.FAILED, "exit code 127; its output has no TAP in it", ()),
+            ("echo 1..0", Status.NO_TESTS, "no tests ran", ()),
+            ("echo '1..0 # SKIP no net'", Status.NO_TESTS, "no tests ran: no net", ()),
+            ("echo '1..1'; echo 'ok 1 # SKIP no net'", Status.PASSED, "", ()),
+        ],
+    )
+    def test_printed(
+        self, make: Make, heard: Heard, script: str, status: Status, reason: str, failed_tests: tuple[str, ...]
+    ) -> None:
+        outcome = run_attempt(make(script, results="tap"), heard)
+        assert judged(outcome) == (status, reason)
+        assert outcome.failed_tests == failed_tests
+
+    def test_events_come_with_the_lines_and_the_log_has_them_all(self, make: Make, heard: Heard, log: Path) -> None:
+        told: list[int] = []
+        heard.on_output = lambda: told.append(len(heard.events))
+        run = '{"Action":"run","Package":"p","Test":"A"}'
+        ends = '{"Action":"pass","Package":"p","Test":"A"}', '{"Action":"pass","Package":"p"}'
+        script = f"echo '{run}'; read -t 0.01 <> <(:); printf '%s\\n' '{ends[0]}' '{ends[1]}'"
+        outcome = run_attempt(make(script, results="go"), heard)
+        assert judged(outcome) == (Status.PASSED, "")
+        assert [type(event) for event in heard.events] == [AttemptSpawned, TestStarted, TestFinished]
+        assert log.read_text().splitlines()[1:] == [run, *ends]
+        assert told[0] >= 2  # the spawn, and the start that stood in the first output
+
+    def test_a_test_that_was_running(self, make: Make, heard: Heard) -> None:
+        script = """echo '{"Action":"run","Package":"p","Test":"A"}'; exit 2"""
+        outcome = run_attempt(make(script, results="go"), heard)
+        assert judged(outcome) == (Status.FAILED, "exit code 2 while running p::A")
+        last = heard.events[-1]
+        assert isinstance(last, TestFinished)
+        assert (last.result.status, last.result.message) == (TestStatus.ERROR, "exit code 2 while running p::A")
+        assert outcome.failed_tests == ()
+
+    def test_what_was_reported_before_it_was_stopped_counts(self, make: Make, heard: Heard) -> None:
+        control = Control()
+        heard.on_output = control.cancel
+        script = "echo not ok 1 - a; exec sleep 60"
+        outcome = run_attempt(make(script, results="tap"), heard, control)
+        assert judged(outcome) == (Status.INTERRUPTED, "stopped")
+        assert [event.result.id for event in heard.events if isinstance(event, TestFinished)] == ["a"]
+        assert outcome.failed_tests == ()
+
+    def test_what_was_reported_before_time_was_up_counts(
+        self, make: Make, heard: Heard, ready: Path, tmp_path: Path
+    ) -> None:
+        script = f"printf '1..1\\nnot ok 1 - a\\n' >out.tap; echo >{ready}; exec sleep 60"
+        outcome = run_attempt(make(script, results="tap:out.tap", timeout=0.1), heard)
+        assert judged(outcome) == (Status.TIMED_OUT, "no end after 0.1s: SIGTERM")
+        assert [event.result.id for event in heard.events if isinstance(event, TestFinished)] == ["a"]
+        assert outcome.failed_tests == ()
+
+    @pytest.mark.parametrize(
+        ("script", "status", "reason"),
+        [
+            ("echo '<testsuite><testcase name=\"a\"/></testsuite>' >a.xml", Status.PASSED, ""),
+            (
+                "echo '<testsuite><testcase name=\"a\"><failure/></testcase></testsuite>' >a.xml; exit 1",
+                Status.FAILED,
+                "1 of 1 test failed: a",
+            ),
+            ("echo '<testsuite/>' >a.xml", Status.NO_TESTS, "no tests ran"),
+            (
+                "true",
+                Status.FAILED,
+                "exit code 0, but a.xml was not written: mend the command, or `results` in the plan",
+            ),
+            (
+                "exit 4",
+                Status.FAILED,
+                "exit code 4; a.xml was not written: mend the command, or `results` in the plan",
+            ),
+        ],
+    )
+    def test_written(self, make: Make, heard: Heard, script: str, status: Status, reason: str) -> None:
+        assert judged(run_attempt(make(script, results="junit:a.xml"), heard)) == (status, reason)
+
+    def test_the_report_of_the_attempt_before_is_not_read(self, make: Make, heard: Heard, tmp_path: Path) -> None:
+        write = "echo '<testsuite><testcase name=\"a\"/></testsuite>' >a.xml"
+        assert run_attempt(make(write, results="junit:a.xml"), heard).status is Status.PASSED
+        outcome = run_attempt(make("true", results="junit:a.xml", attempt=2), heard)
+        assert judged(outcome) == (
+            Status.FAILED,
+            "exit code 0, but a.xml is left from before, and was not written again",
+        )
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import pytest
 
 from harness.events import AnyEvent, TestFinished, TestStarted, Warned
 from harness.model import TestResult, TestStatus
+from harness.results import KnownTests
 from harness.teststream import TestStream
 
 
 class Heard:
     def __init__(self) -> None:
         self.events: list[AnyEvent] = []
-        self.stream = TestStream("search", 2, self.events.append)
+        self.tests = KnownTests("search", 2, self.events.append)
+        self.stream = TestStream(self.tests)
 
     def warnings(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, Warned)]
@@ -50,36 +52,18 @@ def test_pieces_of_any_size_mean_the_same(heard: Heard) -> None:
     assert len(heard.events) == 2
 
 
-def test_counts(heard: Heard) -> None:
-    heard.stream.feed(finish("a", "failed") + finish("b") + finish("c", "error") + finish("d", "xfailed"))
-    assert (heard.stream.finished, heard.stream.failed) == (4, ["a", "c"])
-
-
 @pytest.mark.parametrize(
-    ("data", "whole"),
+    ("data", "missing"),
     [
-        (b"", True),
-        (line("begin"), False),
-        (line("begin") + line("end"), True),
-        (line("start", id="a"), False),
-        (line("start", id="a") + finish("a"), True),
-        (line("begin") + line("start", id="a") + line("end"), False),
+        (b"", ""),
+        (line("start", id="a"), ""),
+        (line("begin"), "its tests were not over"),
+        (line("begin") + line("end"), ""),
     ],
 )
-def test_whole(heard: Heard, data: bytes, whole: bool) -> None:
+def test_whole(heard: Heard, data: bytes, missing: str) -> None:
     heard.stream.feed(data)
-    assert heard.stream.is_whole is whole
-
-
-def test_what_still_runs_at_the_end_is_an_error(heard: Heard) -> None:
-    heard.stream.feed(line("start", id="a") + line("start", id="b") + finish("a"))
-    assert heard.stream.running == ["b"]
-    heard.stream.close("killed by SIGKILL")
-    last = heard.events[-1]
-    assert isinstance(last, TestFinished)
-    assert (last.result.id, last.result.status, last.result.message) == ("b", TestStatus.ERROR, "killed by SIGKILL")
-    assert last.result.duration >= 0
-    assert heard.stream.running == []
+    assert heard.stream.close() == missing
 
 
 @pytest.mark.parametrize(
@@ -94,6 +78,8 @@ def test_what_still_runs_at_the_end_is_an_error(heard: Heard) -> None:
         b'{"event": "start", "id": "\xff"}\n',
         b"\x00\xff\xfe\n",
         b"[" * 100_000 + b"\n",
+        b'{"event": "end", "x": ' + b"[" * 100_000 + b"\n",
+        b'{"event": "finish", "id": "a", "status": "passed", "duration": 1e999}\n',
     ],
 )
 def test_garbage_is_dropped_with_one_warning(heard: Heard, garbage: bytes) -> None:
@@ -103,16 +89,13 @@ def test_garbage_is_dropped_with_one_warning(heard: Heard, garbage: bytes) -> No
     assert TestStarted(group="search", attempt=2, test="a") in heard.events
 
 
-def test_a_line_without_end_takes_no_memory(heard: Heard) -> None:
-    for _ in range(100):
-        heard.stream.feed(b"x" * 65_536)
-        assert len(heard.stream._line) <= 1024 * 1024
-    heard.stream.feed(b"\n" + line("start", id="a"))
-    assert len(heard.warnings()) == 1
-    assert heard.stream.running == ["a"]
+def test_a_line_that_is_too_long_is_dropped(heard: Heard) -> None:
+    heard.stream.feed(b"x" * 2_000_000 + b"\n" + line("start", id="a"))
+    assert heard.warnings() == ["search: not a test event, dropped (and any more like it): a line of more than 1 MiB"]
+    assert heard.tests.running == ["a"]
 
 
 def test_a_line_torn_at_the_end_is_no_garbage(heard: Heard) -> None:
     heard.stream.feed(line("start", id="a") + b'{"event": "fin')
-    heard.stream.close("")
+    heard.stream.close()
     assert heard.warnings() == []

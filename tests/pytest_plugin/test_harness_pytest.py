@@ -350,7 +350,7 @@ class TestSuddenEnds:
     def test_before_the_tests(self, suite: Suite) -> None:
         suite.write(conftest="import os; os._exit(0)", test_it="def test_it(): pass")
         outcome = suite.run("test_it.py")
-        assert (outcome.status, outcome.reason) == (Status.FAILED, "exit code 0 before its tests were over")
+        assert (outcome.status, outcome.reason) == (Status.FAILED, "exit code 0, but its tests were not over")
 
     def test_after_the_tests_it_is_their_own_affair(self, suite: Suite) -> None:
         suite.write(
