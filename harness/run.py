@@ -10,14 +10,17 @@ Nothing is decided here. If a line here begins with "if" and is about tests, it 
 """
 
 import contextlib
+import heapq
+import math
 import os
+import platform
 import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
@@ -49,12 +52,14 @@ from harness.scheduling.messages import (
     Input,
     JournalLost,
     Kill,
+    RetryDue,
     ServiceDown,
     SignalCame,
     Start,
     StartupFailed,
     Stop,
     TimeUp,
+    Wake,
 )
 from harness.services import Services
 
@@ -82,6 +87,15 @@ class Request:
     pytest: PytestOptions
     python: str
     shows_output: bool  # what groups print is shown as it comes
+    estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group
+    cached: Mapping[str, str] = field(default_factory=dict)  # groups that need not run -> the run in which they passed
+    seed: int = 0  # of all that is random
+    shuffle: bool = False
+    shard: str = ""  # "2/4"; empty: the whole
+    all_groups: tuple[str, ...] = ()  # with a shard: what all the shards run together
+    predicted: float | None = None  # seconds
+    commit: str = ""
+    dirty: bool = False
 
 
 def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
@@ -102,6 +116,7 @@ class _Run:
         self.seq = 0
         self.stopped = False
         self.signals = 0
+        self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
         self.marks = _marks(request, files)
         self.services = Services(
             request.plan,
@@ -118,6 +133,12 @@ class _Run:
             resources=request.plan.resources,
             off=request.off,
             max_failures=request.max_failures,
+            estimates=request.estimates,
+            cached=request.cached,
+            quarantine=request.plan.quarantine,
+            flaky_fails=request.plan.flaky == "fail",
+            seed=request.seed,
+            shuffle=request.shuffle,
         )
 
     def execute(self) -> int:
@@ -161,12 +182,16 @@ class _Run:
             self.take(self.next_arrival())
 
     def next_arrival(self) -> Input | AnyEvent | Output:
+        """What comes next: out of the inbox, or because its time has come."""
         limit = self.request.global_timeout
-        if limit is None or self.dispatcher.stopped_by:
-            return self.inbox.get()
+        over = self.began + limit if limit is not None and not self.dispatcher.stopped_by else math.inf
+        due = self.wakes[0][0] if self.wakes else math.inf
+        deadline = min(over, due)
         try:
-            return self.inbox.get(timeout=max(0.0, self.began + limit - time.monotonic()))
+            return self.inbox.get(timeout=None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
         except queue.Empty:
+            if due <= over:
+                return RetryDue(heapq.heappop(self.wakes)[1])
             return TimeUp(f"the run's time of {limit:g} s was over")
 
     def take(self, arrival: Input | AnyEvent | Output) -> None:
@@ -191,7 +216,7 @@ class _Run:
     # --- out
 
     def decide(self, given: Input) -> None:
-        for action in self.dispatcher.handle(given):
+        for action in self.dispatcher.handle(given, time.monotonic() - self.began):
             match action:
                 case Start():
                     self.start(action)
@@ -199,6 +224,8 @@ class _Run:
                     self.executor.cancel(attempt_id)
                 case Kill(attempt_id):
                     self.executor.kill(attempt_id)
+                case Wake(attempt_id, after):
+                    heapq.heappush(self.wakes, (time.monotonic() + after, attempt_id))
                 case Emit(event):
                     self.emit(event)
                 case Stop():
@@ -240,6 +267,15 @@ class _Run:
             off=dict(request.off),
             resources=request.plan.resources,
             pid=os.getpid(),
+            host=platform.node(),
+            cores=os.cpu_count() or 1,
+            commit=request.commit,
+            dirty=request.dirty,
+            seed=request.seed,
+            shuffled=request.shuffle,
+            shard=request.shard,
+            all_groups=request.all_groups,
+            predicted=request.predicted,
         )
 
     def start_services(self) -> None:
@@ -281,6 +317,7 @@ class _Run:
             grace=group.grace,
             statuses=launch.statuses,
             reports_tests=launch.reports_tests,
+            results=group.results,
         )
 
 

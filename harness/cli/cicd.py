@@ -18,7 +18,8 @@ import click
 
 from harness.cli.door import Door, out, pass_door
 from harness.cli.options import SectionedCommand, run_options
-from harness.cli.suite import prepare, run
+from harness.cli.prepare import prepare
+from harness.cli.suite import run
 from harness.errors import ExitCode, InfrastructureError
 from harness.model import Stage, TestStatus
 from harness.record import RunRecord

@@ -41,7 +41,10 @@ def run_options(without: Collection[str] = ()) -> Callable[[Command], Command]:
 def _click_option(option: Option) -> Callable[[Command], Command]:
     if option.parse is None:
         return click.option(*option.flags, option.name, is_flag=True, help=option.help)
-    return click.option(*option.flags, option.name, multiple=True, metavar=option.metavar, help=_help(option))
+    given: dict[str, Any] = {"multiple": True, "metavar": option.metavar, "help": _help(option)}
+    if option.alone is not None:
+        given |= {"is_flag": False, "flag_value": option.alone}
+    return click.option(*option.flags, option.name, **given)
 
 
 def _help(option: Option) -> str:

@@ -7,7 +7,8 @@ import click
 
 from harness.cli.door import Door, out, pass_door
 from harness.cli.options import SectionedCommand, run_options
-from harness.cli.suite import Prepared, prepare, run
+from harness.cli.prepare import Prepared, prepare
+from harness.cli.suite import run
 from harness.model import Group, Phase
 from harness.reporters.text import BOLD, DIM, paint, printable
 from harness.runners import runner_for
@@ -33,6 +34,10 @@ def test(door: Door, /, **given: Any) -> int:
     if prepared.settings.list or prepared.settings.dry_run:
         out().write(_listing(prepared, commands=prepared.settings.dry_run))
         return 0
+    for _ in range(prepared.settings.repeat - 1):
+        if code := run(door, prepared).exit_code:
+            return code
+        prepared = prepare(door, given)
     return run(door, prepared).exit_code
 
 

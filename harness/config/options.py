@@ -16,10 +16,21 @@ from harness.model import Plan, Variable
 from harness.values import MAX_COUNT, parse_count, parse_duration, parse_switch, quoted
 
 PLAN_FILE = "harness.toml"
+ANY_SEED = 0  # of --shuffle: take one and say which
+MAX_SEED = 2**31 - 1
 DEFAULT = "default"
 
 Parse = Callable[[str, str], Any]
 """From a text and the name of the option or variable to the value; raises UsageError naming it."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    index: int  # from 1
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Option:
     variable: str = ""
     plan_field: str = ""  # of Plan; [run] has a key of the same name
     default: Any = None
+    alone: str | None = None  # the text that the option stands for when it is given without a value; None: it needs one
 
 
 def _count(minimum: int = 1, maximum: int = MAX_COUNT) -> Parse:
@@ -52,6 +64,14 @@ def _text(text: str, name: str) -> str:
     if not text.strip() or "\0" in text:
         raise UsageError(f"{name}: {quoted(text)} is empty; leave the option out, or give it a value")
     return text
+
+
+def _shard(text: str, name: str) -> Shard:
+    index, slash, total = text.partition("/")
+    if not slash:
+        raise UsageError(f"{name}: {quoted(text)} is not a shard; write 2/4 for the second of four")
+    count = parse_count(total, name, 1)
+    return Shard(parse_count(index, name, 1, count), count)
 
 
 def _tests(text: str, name: str) -> tuple[str, ...]:
@@ -76,6 +96,28 @@ OPTIONS: tuple[Option, ...] = (
         _tests,
         default=(),
     ),
+    Option("keyword", ("-k",), "Only tests whose names match, as pytest's -k.", SELECT, "EXPR", _text, default=""),
+    Option("last_failed", ("--last-failed",), "Only what failed the last time, or never ran.", SELECT, default=False),
+    Option(
+        "changed",
+        ("--changed",),
+        "Only groups whose tests or inputs differ from a commit, or that name no inputs.",
+        SELECT,
+        "[REF]",
+        _text,
+        default="",
+        alone="HEAD",
+    ),
+    Option(
+        "shard",
+        ("--shard",),
+        "One of N equal parts, for as many machines; see `merge`.",
+        SELECT,
+        "I/N",
+        _shard,
+        default=None,
+    ),
+    Option("no_cache", ("--no-cache",), "Run also what has not changed since it passed.", SELECT, default=False),
     Option("parallel", ("--parallel",), "Run groups side by side.", SCHEDULE, default=False),
     Option(
         "jobs",
@@ -118,6 +160,25 @@ OPTIONS: tuple[Option, ...] = (
         plan_field="global_timeout",
         default=None,
     ),
+    Option(
+        "shuffle",
+        ("--shuffle",),
+        "Start groups in a random order; the same one for the same SEED.",
+        SCHEDULE,
+        "[SEED]",
+        _count(0, MAX_SEED),
+        default=None,
+        alone=str(ANY_SEED),
+    ),
+    Option(
+        "repeat",
+        ("--repeat",),
+        "Run it all so many times; stop after the first run that fails.",
+        SCHEDULE,
+        "N",
+        _count(),
+        default=1,
+    ),
     Option("list", ("--list",), "Show the groups that would run, and stop.", SHOW, default=False),
     Option("dry_run", ("--dry-run",), "Show what would run, and in which order, and stop.", SHOW, default=False),
     Option("compact", ("--compact",), "Only failures and the summary.", SHOW, default=False),
@@ -144,6 +205,11 @@ class Settings:
     phases: tuple[str, ...]
     markers: str
     tests: tuple[str, ...]
+    keyword: str
+    last_failed: bool
+    changed: str  # a commit; empty: not asked for
+    shard: Shard | None
+    no_cache: bool
     parallel: bool
     jobs: int
     fail_fast: bool
@@ -151,6 +217,8 @@ class Settings:
     retries: int | None
     timeout: float | None
     global_timeout: float | None
+    shuffle: int | None  # a seed; 0: any
+    repeat: int
     list: bool
     dry_run: bool
     compact: bool

@@ -11,6 +11,7 @@ class PytestOptions:
     """What the command line says to every pytest group."""
 
     markers: str = ""  # an expression for `pytest -m`
+    keyword: str = ""  # an expression for `pytest -k`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,15 @@ class PytestRunner:
         argv = [python, "-m", "pytest", "-p", "harness_pytest"]
         if options.markers:
             argv += ["-m", options.markers]
+        if options.keyword:
+            argv += ["-k", options.keyword]
         if group.workers:
             argv += ["-n", str(group.workers), "--dist", group.dist]
-        # With --markers most groups may have none, and that is as it should be.
+        # With these most groups may have none, and that is as it should be.
+        none_asked_for = options.markers or options.keyword
         return Launch(
             argv=(*argv, *group.tests),
-            statuses={0: Status.PASSED, _NO_TESTS_RAN: Status.SKIPPED if options.markers else Status.NO_TESTS},
+            statuses={0: Status.PASSED, _NO_TESTS_RAN: Status.SKIPPED if none_asked_for else Status.NO_TESTS},
             reports_tests=True,
             pythonpath=str(_PLUGIN_DIRECTORY),
         )

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.config.options import OPTIONS, Settings, apply, resolve
+from harness.config.options import OPTIONS, Settings, Shard, apply, resolve
 from harness.errors import UsageError
 from harness.model import Group, Phase, Plan, Variable
 
@@ -125,3 +125,21 @@ def test_options_for_all_groups_are_put_into_the_plan() -> None:
     assert [(group.timeout, group.retries) for group in changed.groups] == [(9.0, 0), (9.0, 0)]
     assert apply(PLAN, settings()) is PLAN
     assert apply(PLAN, settings(timeout="9s")).groups[0].retries == 3
+
+
+@pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), ("2/4", (2, 4)), ("1024/1024", (1024, 1024))])
+def test_a_shard(text: str, shard: tuple[int, int]) -> None:
+    assert settings(shard=text).shard == Shard(*shard)
+    assert str(settings(shard=text).shard) == text
+
+
+@pytest.mark.parametrize("text", ["", "2", "/", "2/", "/4", "0/4", "5/4", "a/4", "1/1025", "1/2/3", "-1/4", "٢/٤"])
+def test_what_is_no_shard(text: str) -> None:
+    assert problems(shard=[text])[0].startswith("--shard: ")
+
+
+def test_seeds() -> None:
+    assert settings(shuffle="7").shuffle == 7
+    assert settings().shuffle is None
+    assert problems(shuffle=str(2**31))
+    assert problems(shuffle="a")

@@ -37,6 +37,7 @@ def test_the_directory_of_the_plugin_holds_nothing_else() -> None:
     ("changes", "options", "words"),
     [
         ({}, {"markers": "not serial"}, ("-m", "not serial")),
+        ({}, {"keyword": "refund and not slow"}, ("-k", "refund and not slow")),
         ({"workers": 3}, {}, ("-n", "3", "--dist", "loadfile")),
         ({"workers": 2, "dist": "worksteal"}, {"markers": "x"}, ("-m", "x", "-n", "2", "--dist", "worksteal")),
     ],

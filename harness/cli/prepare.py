@@ -1,0 +1,159 @@
+"""A run before it starts, as a list of verbs: plan, options, selection, shard, what is cached, what is to be expected.
+
+Everything that can be refused is refused here, before anything starts. It decides nothing about a run.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cli.door import Door
+from harness.config.dotenv import read_env_files
+from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
+from harness.errors import UsageError
+from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
+from harness.git import changed_files, head
+from harness.history import HISTORY_FILE, History
+from harness.model import Group, Phase, Plan
+from harness.planning.changed import changed_groups
+from harness.planning.estimate import Estimates, estimate
+from harness.planning.rerun import rerun
+from harness.planning.select import Selection, select
+from harness.planning.shard import shard
+from harness.planning.variables import run_variables
+from harness.run import Request
+from harness.runners import PytestOptions
+from harness.scheduling.predict import predict, taking_part
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start now."""
+
+    request: Request
+    settings: Settings
+    log_dir: Path
+    history: History
+    fingerprints: Fingerprints
+    taken: Mapping[str, Fingerprint]  # of the groups that run whole, before the run
+
+
+def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
+    """Reads the plan, the variables and the options, and selects what is to run. Raises HarnessErrors."""
+    shell = dict(os.environ)
+    plan = door.plan
+    dotenv = read_env_files(door.project, plan.env_files)
+    variables = run_variables(plan, door.environment, shell, dotenv)
+    settings = resolve(given, variables, plan)
+    plan = apply(plan, settings)
+    history = History.open(door.project / HISTORY_FILE)
+    selected = select(plan, _selection(settings, plan, history), variables, door.environment)
+    _refuse_what_cannot_run_yet(selected.phases)
+    estimates = estimate([group.name for group in plan.groups], history.durations())
+    phases = _sharded(selected.phases, selected.off, settings, plan, estimates)
+    fingerprints = Fingerprints(plan, door.environment, shell, dotenv)
+    running = [group for phase in phases if phase.name not in selected.off for group in phase.groups]
+    taken = take(fingerprints, running)
+    # Who names a test, or wants to see it pass again and again, wants it to run.
+    asked_to_run = settings.no_cache or settings.last_failed or settings.tests or settings.repeat > 1
+    cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
+    jobs = settings.jobs if settings.parallel else 1
+    commit = head(door.project)
+    seed = settings.shuffle if settings.shuffle not in (None, ANY_SEED) else secrets.randbelow(MAX_SEED) + 1
+    request = Request(
+        plan=plan,
+        phases=phases,
+        off=selected.off,
+        deselected=selected.deselected,
+        services=_services(plan, selected.services, [group for group in running if group.name not in cached]),
+        environment=door.environment,
+        parallel=settings.parallel,
+        jobs=jobs,
+        max_failures=settings.stop_after,
+        global_timeout=settings.global_timeout,
+        shell=shell,
+        dotenv=dotenv,
+        pytest=PytestOptions(markers=settings.markers, keyword=settings.keyword),
+        python=str(door.project / plan.python) if plan.python else sys.executable,
+        shows_output=settings.verbose or bool(settings.tests),
+        estimates=estimates.seconds,
+        cached=cached,
+        seed=seed,
+        shuffle=settings.shuffle is not None,
+        shard=str(settings.shard or ""),
+        all_groups=tuple(group.name for phase in selected.phases for group in phase.groups) if settings.shard else (),
+        predicted=_predicted(phases, selected.off, plan, estimates, cached, jobs, history),
+        commit=commit.commit,
+        dirty=commit.dirty,
+    )
+    return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)
+
+
+def _selection(settings: Settings, plan: Plan, history: History) -> Selection:
+    return Selection(
+        groups=settings.groups,
+        categories=settings.categories,
+        phases=settings.phases,
+        tests=settings.tests,
+        markers=settings.markers,
+        keyword=settings.keyword,
+        rerun=rerun(plan, history.latest()) if settings.last_failed else None,
+        changed=changed_groups(plan, changed_files(Path(plan.project), settings.changed)) if settings.changed else None,
+    )
+
+
+def _sharded(
+    phases: tuple[Phase, ...], off: Collection[str], settings: Settings, plan: Plan, estimates: Estimates
+) -> tuple[Phase, ...]:
+    """The part of this machine. By the plan's own jobs, because the option's need not be the same on all machines."""
+    if settings.shard is None:
+        return phases
+    asleep = {group.name for phase in phases if phase.name in off for group in phase.groups}
+    seconds = {name: 0.0 if name in asleep else expected for name, expected in estimates.seconds.items()}
+    return shard(phases, seconds, settings.shard.index, settings.shard.count, jobs=plan.max_parallel_jobs)
+
+
+def _services(plan: Plan, selected: Collection[str], running: Sequence[Group]) -> tuple[str, ...]:
+    """What must be started for these groups, in the order of the plan."""
+    needed = {service for group in running for service in group.services}
+    return tuple(service.name for service in plan.services if service.name in needed and service.name in selected)
+
+
+def _predicted(
+    phases: Sequence[Phase],
+    off: Collection[str],
+    plan: Plan,
+    estimates: Estimates,
+    cached: Collection[str],
+    jobs: int,
+    history: History,
+) -> float | None:
+    """Seconds that the run will take; None where nothing is known, or only parts of groups run."""
+    groups = [group for phase in phases if phase.name not in off for group in phase.groups]
+    if all(group.name in estimates.unknown for group in groups) or any(group.partial for group in groups):
+        return None
+    seconds = estimates.seconds | dict.fromkeys(cached, 0.0)
+    apart = sum(history.apart() or (0.0,))
+    running = taking_part(phases, off)
+    return predict(running, seconds, jobs=jobs, resources=plan.resources, apart=apart).makespan
+
+
+def _log_dir(door: Door, settings: Settings) -> Path:
+    """A directory given at the door is meant from where the user stands, one of the plan from the project."""
+    if settings.origin("log_dir").startswith("--"):
+        return Path.cwd() / settings.log_dir
+    return door.project / settings.log_dir
+
+
+def _refuse_what_cannot_run_yet(phases: Sequence[Phase]) -> None:
+    """The plan may speak of isolated environments already; running without them would break what they promise."""
+    waiting = [group.name for phase in phases for group in phase.groups if group.isolate]
+    if waiting:
+        raise UsageError(
+            f"`isolate` is checked but not yet carried out: {', '.join(waiting)}",
+            "Leave the key out until it is, and let the tests make unique data.",
+        )
