@@ -218,6 +218,8 @@ class TestResult(Noun, frozen=True):
     duration: float
     message: str = ""  # one line
     details: str = ""  # traceback and captured output
+    cpu_seconds: float | None = None  # of its process and that one's ended children; None: nobody measured it
+    memory_growth: int | None = None  # by which it raised the peak of its process's memory; None: as above
 
 
 class Job(Noun, frozen=True):

@@ -47,6 +47,16 @@ class PastGroup(Noun, frozen=True):
     error: str  # hash of why it failed; empty: it did not
 
 
+class SlowTest(Noun, frozen=True):
+    """One test over its last runs: medians."""
+
+    test: str
+    seconds: float
+    runs: int
+    cpu_seconds: float | None  # None: nobody measured it
+    memory_growth: int | None
+
+
 class PastTest(Noun, frozen=True):
     """One test in one attempt of a group."""
 
@@ -57,6 +67,8 @@ class PastTest(Noun, frozen=True):
     status: TestStatus
     duration: float
     error: str  # hash of its message, numbers and addresses left out; empty: it did not fail
+    cpu_seconds: float | None = None  # None: nobody measured it
+    memory_growth: int | None = None
 
 
 class Latest(Noun, frozen=True):

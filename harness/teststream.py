@@ -4,7 +4,8 @@ The protocol, one JSON object a line, written by harness/pytest_plugin:
 
     {"event": "begin"}                                    the session has begun
     {"event": "start", "id": ID}
-    {"event": "finish", "id": ID, "status": STATUS, "duration": SECONDS, "message": LINE, "details": TEXT}
+    {"event": "finish", "id": ID, "status": STATUS, "duration": SECONDS, "message": LINE, "details": TEXT,
+     "cpu_seconds": SECONDS, "memory_growth": BYTES}      the last two are null where nobody could measure them
     {"event": "end"}                                      the session is over; without it, the process died before
 
 STATUS is one of TestStatus. A `finish` without a `start` is a file that could not be collected. The other end is in the
@@ -37,6 +38,8 @@ class _Finish(_Message):
     duration: float
     message: str = ""
     details: str = ""
+    cpu_seconds: float | None = None
+    memory_growth: int | None = None
 
 
 class _End(_Message):
@@ -90,6 +93,8 @@ class TestStream:
                         duration=message.duration,
                         message=message.message,
                         details=message.details,
+                        cpu_seconds=message.cpu_seconds,
+                        memory_growth=message.memory_growth,
                     )
                 )
             case _End():

@@ -20,9 +20,9 @@ from harness.cli.logs import say
 from harness.errors import HarnessError, UsageError
 from harness.history import HISTORY_FILE, History
 from harness.model import Status
-from harness.past import PastGroup, PastRun
+from harness.past import PastGroup, PastRun, SlowTest
 from harness.planning.problems import did_you_mean
-from harness.reporters.text import BOLD, DIM, GREEN, RED, paint, plural, printable, seconds
+from harness.reporters.text import BOLD, DIM, GREEN, RED, memory, paint, plural, printable, seconds
 from harness.statistics.trend import Trend, trend
 from harness.values import quoted
 
@@ -35,7 +35,6 @@ COMPARED = 60  # runs at most in a sparkline
 SPARKS = "▁▂▃▄▅▆▇█"
 PLAIN_SPARKS = str.maketrans(SPARKS, "_.:-=+*#")
 LEAST_RANGE = 0.2  # of the largest value; a sparkline of less would show noise as mountains
-MEBIBYTE = 1024 * 1024
 
 EXAMPLES = """\b
 Examples:
@@ -116,7 +115,7 @@ def _of_runs(past: History, limit: int) -> tuple[dict[str, Any], list[str]]:
     return content, [*table(runs[:limit], failed, now=time.time()), *_development(alike, found)]
 
 
-def _plain(noun: PastRun | PastGroup) -> dict[str, Any]:
+def _plain(noun: PastRun | PastGroup | SlowTest) -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(noun)
@@ -230,20 +229,24 @@ def _of_group(past: History, name: str, limit: int, door: Door) -> tuple[dict[st
         "group": name,
         "runs": [_plain(run) for run in runs],
         "trend": _plain_trend(found),
-        "slowest_tests": [{"test": test, "seconds": took, "runs": count} for test, took, count in slowest],
+        "slowest_tests": [_plain(test) for test in slowest],
         "errors": [{"hash": digest, "count": count, "example": examples.get(digest, "")} for digest, count in errors],
     }
     lines = [*_endings(name, runs), *_figures(runs, durations[-COMPARED:], found)]
     if slowest:
-        rows = [
-            f"  {seconds(took):>8}  {printable(test)}  {paint(plural(count, 'run'), DIM)}"
-            for test, took, count in slowest
-        ]
-        lines += ["", paint("slowest tests", BOLD) + " (median)", *rows]
+        lines += ["", paint("slowest tests", BOLD) + " (medians)", *map(_slow_test, slowest)]
     if errors:
         rows = [f"  {n:>4} ×  {paint(digest, DIM)}  {printable(examples.get(digest, ''))}" for digest, n in errors]
         lines += ["", paint("errors", BOLD) + " (alike but for numbers)", *rows]
     return content, lines
+
+
+def _slow_test(test: SlowTest) -> str:
+    remarks = [plural(test.runs, "run")]
+    remarks += [f"cpu {seconds(test.cpu_seconds)}"] if test.cpu_seconds is not None else []
+    # A peak is reached once: most tests add nothing to it.
+    remarks += [f"memory +{memory(test.memory_growth)}"] if test.memory_growth else []
+    return f"  {seconds(test.seconds):>8}  {printable(test.test)}  {paint(', '.join(remarks), DIM)}"
 
 
 def _unknown(name: str, past: History, door: Door) -> UsageError:
@@ -268,10 +271,10 @@ def _endings(name: str, runs: list[PastGroup]) -> list[str]:
 def _figures(runs: list[PastGroup], durations: list[float], found: Trend | None) -> list[str]:
     cpu, took = sum(run.cpu_seconds for run in runs), sum(run.duration for run in runs)
     share = f", {100 * cpu / took:.0f} % of its time" if took > 0 else ""
-    peaks = [run.peak_memory / MEBIBYTE for run in runs]
+    peaks = [run.peak_memory for run in runs]
     figures = [
         ("CPU", f"median {seconds(statistics.median(run.cpu_seconds for run in runs))}{share}"),
-        ("memory", f"median {statistics.median(peaks):.0f} MiB, at most {max(peaks):.0f} MiB"),
+        ("memory", f"median {memory(round(statistics.median(peaks)))}, at most {memory(max(peaks))}"),
         ("waited", f"median {seconds(statistics.median(run.waited for run in runs))} before it started"),
     ]
     if durations:

@@ -43,7 +43,7 @@ class UnusableError(Exception):
 
 
 class DamagedError(Exception):
-    """SQLite can read the file, but it is not what we wrote."""
+    """SQLite can read the file, but it is not what we would write."""
 
 
 class Database:
@@ -164,7 +164,7 @@ class Database:
         for suffix in (*SIDE_FILES, ""):
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + suffix).rename(self.path.with_name(name + suffix))
-        self.warnings.append(f"{self.path} is damaged ({error}): it is set aside as {name}, and a new one is begun")
+        self.warnings.append(f"{self.path} cannot be used ({error}): it is set aside as {name}, and a new one is begun")
 
 
 @contextlib.contextmanager
@@ -197,8 +197,10 @@ def check(connection: "sqlite3.Connection") -> None:
     if application != APPLICATION:
         raise DamagedError("it is not a history of the harness")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
-        raise UnusableError(f"it was made by another version of the harness (format {version}, not {VERSION})")
+    if version < VERSION:
+        raise DamagedError(f"it was made by an older version of the harness (format {version}, not {VERSION})")
+    if version > VERSION:
+        raise UnusableError(f"it was made by a newer version of the harness (format {version}, not {VERSION})")
     for table in TABLES:
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
 

@@ -9,10 +9,13 @@ import math
 import re
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TypeVar
 
 from harness.model import GroupResult, Status, TestResult, TestStatus
 from harness.past import PastGroup, PastRun, PastTest
 from harness.record import FAILED_TESTS, GroupRecord, RunRecord
+
+Number = TypeVar("Number", int, float)
 
 DID_NOT_RUN = frozenset({Status.SKIPPED, Status.NOT_RUN, Status.CACHED})
 EXAMPLE_LIMIT = 200  # characters
@@ -164,12 +167,26 @@ def _of_attempt(
     rows: dict[str, PastTest] = {}
     for test in tests:
         error = _noted(test.message or test.status.value, examples) if test.status in FAILED_TESTS else ""
-        status, duration = test.status, test.duration
+        status, duration, cpu, memory = test.status, test.duration, test.cpu_seconds, test.memory_growth
         if before := rows.get(test.id):
             duration += before.duration
+            cpu = _sum(cpu, before.cpu_seconds)
+            memory = _sum(memory, before.memory_growth)
             if before.status in FAILED_TESTS or (status is TestStatus.SKIPPED and not error):
                 status, error = before.status, before.error
         rows[test.id] = PastTest(
-            run=key, group=group, attempt=attempt, test=test.id, status=status, duration=duration, error=error
+            run=key,
+            group=group,
+            attempt=attempt,
+            test=test.id,
+            status=status,
+            duration=duration,
+            error=error,
+            cpu_seconds=cpu,
+            memory_growth=memory,
         )
     return list(rows.values())
+
+
+def _sum(one: Number | None, other: Number | None) -> Number | None:
+    return one if other is None else other if one is None else one + other

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 RUN = ", ".join([*quoted_columns(PastRun), "whole"])
 GROUP = ", ".join([*quoted_columns(PastGroup, frozenset({"run"})), "complete"])
 UNRUN = '"group", status'
-TEST = "attempt, status, duration, error"
+TEST = "attempt, status, duration, error, cpu_seconds, memory_growth"
 
 
 def insert(connection: "sqlite3.Connection", rows: Rows) -> None:
@@ -31,9 +31,12 @@ def insert(connection: "sqlite3.Connection", rows: Rows) -> None:
     connection.executemany(
         f"""
         INSERT INTO test_runs (name, run, {TEST})
-        SELECT id, ?, ?, ?, ?, ? FROM test_names WHERE "group" = ? AND test = ?
+        SELECT id, ?, ?, ?, ?, ?, ?, ? FROM test_names WHERE "group" = ? AND test = ?
         """,
-        ((run, test.attempt, test.status, test.duration, test.error, test.group, test.test) for test in rows.tests),
+        (
+            (run, t.attempt, t.status, t.duration, t.error, t.cpu_seconds, t.memory_growth, t.group, t.test)
+            for t in rows.tests
+        ),
     )
     connection.executemany("INSERT OR IGNORE INTO errors (hash, example) VALUES (?, ?)", rows.examples.items())
 

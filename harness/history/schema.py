@@ -83,6 +83,8 @@ TABLES = {
         status TEXT NOT NULL CHECK (status IN ({_one_of(TestStatus)})),
         duration REAL NOT NULL,
         error TEXT NOT NULL,
+        cpu_seconds REAL,
+        memory_growth INTEGER,
         PRIMARY KEY (name, run, attempt)
     """,
     "errors": """

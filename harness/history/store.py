@@ -22,7 +22,7 @@ from harness.history.latest import latest
 from harness.history.rows import absorb, insert, prune
 from harness.history.schema import quoted_columns
 from harness.model import Status, TestStatus
-from harness.past import Latest, PastGroup, PastRun, PastTest, StoredFingerprint
+from harness.past import Latest, PastGroup, PastRun, PastTest, SlowTest, StoredFingerprint
 from harness.record import RunRecord
 
 if TYPE_CHECKING:
@@ -172,12 +172,13 @@ class History:
                 failed[group.run].append(group.group)
         return dict(failed)
 
-    def slowest_tests(self, group: str, limit: int) -> list[tuple[str, float, int]]:
-        """Test, median seconds and number of runs, the slowest first, of the group's last twenty runs."""
-        took: dict[tuple[str, int], float] = {}
-        for test, run, seconds in self._rows(
+    def slowest_tests(self, group: str, limit: int) -> list[SlowTest]:
+        """The slowest first, over the group's last twenty runs."""
+        used: dict[tuple[str, int], tuple[float, float | None, int | None]] = {}
+        for test, run, *figures in self._rows(
             """
-            SELECT n.test, t.run, t.duration FROM test_names n JOIN test_runs t ON t.name = n.id
+            SELECT n.test, t.run, t.duration, t.cpu_seconds, t.memory_growth
+            FROM test_names n JOIN test_runs t ON t.name = n.id
             WHERE n."group" = ? AND t.status <> ? AND t.run IN (
                 SELECT r.id FROM group_runs g JOIN runs r ON r.id = g.run WHERE g."group" = ?
                 ORDER BY r.started_at DESC, r.id DESC LIMIT ?
@@ -188,12 +189,12 @@ class History:
             group,
             SLOWEST_OF,
         ):
-            took[test, run] = seconds  # of its last attempt
-        by_test: defaultdict[str, list[float]] = defaultdict(list)
-        for (test, _), seconds in took.items():
-            by_test[test].append(seconds)
-        medians = [(test, statistics.median(each), len(each)) for test, each in by_test.items()]
-        return sorted(medians, key=lambda row: (-row[1], row[0]))[:limit]
+            used[test, run] = tuple(figures)  # of its last attempt
+        by_test: defaultdict[str, list[tuple[float, float | None, int | None]]] = defaultdict(list)
+        for (test, _), each in used.items():
+            by_test[test].append(each)
+        found = [_slow_test(test, *zip(*each, strict=True)) for test, each in by_test.items()]
+        return sorted(found, key=lambda test: (-test.seconds, test.test))[:limit]
 
     def all_groups(self) -> list[PastGroup]:
         """Every group of every run, the oldest first."""
@@ -202,7 +203,7 @@ class History:
     def all_tests(self) -> list[PastTest]:
         """Every attempt of every test, the oldest first."""
         query = f"""
-            SELECT r.key, n."group", t.attempt, n.test, t.status, t.duration, t.error
+            SELECT r.key, n."group", t.attempt, n.test, t.status, t.duration, t.error, t.cpu_seconds, t.memory_growth
             FROM test_runs t JOIN test_names n ON n.id = t.name JOIN runs r ON r.id = t.run
             {_OLDEST_FIRST}, t.attempt, n.id
         """
@@ -215,8 +216,10 @@ class History:
                 status=_TEST_STATUSES[status],
                 duration=duration,
                 error=error,
+                cpu_seconds=cpu_seconds,
+                memory_growth=memory_growth,
             )
-            for run, group, attempt, test, status, duration, error in self._rows(query)
+            for run, group, attempt, test, status, duration, error, cpu_seconds, memory_growth in self._rows(query)
         ]
 
     def examples(self) -> dict[str, str]:
@@ -245,3 +248,17 @@ def _group(row: Sequence[Any]) -> PastGroup:
     fields["status"] = Status(fields["status"])
     fields["partial"], fields["quarantined"] = bool(fields["partial"]), bool(fields["quarantined"])
     return PastGroup(**fields)
+
+
+def _slow_test(
+    test: str, seconds: Sequence[float], cpu: Sequence[float | None], memory: Sequence[int | None]
+) -> SlowTest:
+    measured = [each for each in cpu if each is not None]
+    grown = [each for each in memory if each is not None]
+    return SlowTest(
+        test=test,
+        seconds=statistics.median(seconds),
+        runs=len(seconds),
+        cpu_seconds=statistics.median(measured) if measured else None,
+        memory_growth=round(statistics.median(grown)) if grown else None,
+    )

@@ -17,10 +17,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _MOST_DETAILS = 64 * 1024  # characters
 _RANKS = {"skipped": 0, "passed": 1, "xfailed": 1, "xpassed": 1, "error": 2, "failed": 3}
@@ -53,10 +61,28 @@ class _Pipe:
             self._process = 0
 
 
-class _Test:
-    """What is known so far of one test."""
+def _usage() -> tuple[float, int]:
+    """CPU seconds of this process and its ended children so far, and its peak memory in bytes."""
+    if not resource:
+        return time.process_time(), 0
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime, _peak_memory()
 
-    def __init__(self) -> None:
+
+def _peak_memory() -> int:
+    try:
+        # Linux's ru_maxrss begins with the peak of whoever started the process.
+        status = Path("/proc/self/status").read_bytes().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith(b"VmHWM:")) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+class _Test:
+    """What is known so far of one test. `elsewhere`: it runs in another process, which is not measured."""
+
+    def __init__(self, elsewhere: bool = False) -> None:
+        self.before = None if elsewhere else _usage()
         self.status = ""
         self.duration = 0.0
         self.message = ""
@@ -70,6 +96,12 @@ class _Test:
             self.status = status
             self.message = _message(report)
             self.details = _details(report) if status in ("failed", "error") else ""
+
+    def used(self) -> dict[str, float]:
+        if not self.before:
+            return {}
+        (cpu_before, peak_before), (cpu, peak) = self.before, _usage()
+        return {"cpu_seconds": round(cpu - cpu_before, 6), "memory_growth": peak - peak_before}
 
 
 def _status(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -118,8 +150,9 @@ def _clean(text: str) -> str:
 class _Reporter:
     """The hooks that report tests."""
 
-    def __init__(self, pipe: _Pipe) -> None:
+    def __init__(self, pipe: _Pipe, config: pytest.Config) -> None:
         self._pipe = pipe
+        self._config = config
         self._tests: dict[str, _Test] = {}
         # A file that pytest-xdist's workers all fail to collect, a test that it gives to the next worker after it
         # crashed one: told once, as what came first.
@@ -132,13 +165,14 @@ class _Reporter:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome != "passed" and report.nodeid not in self._finished:
-            test = _Test()
+            test = _Test(elsewhere=True)
             test.add(report)
             self._send_finish(report.nodeid, test)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if nodeid not in self._finished:
-            self._tests[nodeid] = _Test()
+            # pytest-xdist's controller only tells of the tests that its workers run.
+            self._tests[nodeid] = _Test(elsewhere=self._config.pluginmanager.hasplugin("dsession"))
             self._pipe.send("start", id=_clean(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -161,6 +195,7 @@ class _Reporter:
             duration=test.duration,
             message=test.message,
             details=test.details,
+            **test.used(),
         )
 
 
@@ -193,5 +228,5 @@ if _pipe:
 
 def pytest_configure(config: pytest.Config) -> None:
     if _pipe:
-        config.pluginmanager.register(_Reporter(_pipe), "harness_reporter")
+        config.pluginmanager.register(_Reporter(_pipe, config), "harness_reporter")
         config.pluginmanager.register(_Stopper(), "harness_stopper")

@@ -51,8 +51,11 @@ def _cause(record: GroupRecord, result: GroupResult) -> str:
     reason = printable(result.reason)
     if failed:
         counts = f"{failed} of {plural(len(record.tests), 'test')} failed"
-        # The exit code of a pytest whose tests failed tells nothing more.
-        return counts if record.status is Status.FAILED or not reason else f"{reason}, {counts}"
+        if record.status is not Status.FAILED and reason:
+            return f"{reason}, {counts}"
+        # The names of the failed tests stand below. What is wrong with the report of the tests does not.
+        problem = reason.partition("; ")[2]
+        return f"{counts}; {problem}" if problem else counts
     if reason or not record.tests:
         return reason
     return plural(len(record.tests), "test")

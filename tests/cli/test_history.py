@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from past_runs import EPOCH, Ended, make_record
 
 from harness.cli.history import age, comparable, history, show, sparkline, table
@@ -133,7 +134,7 @@ def test_runs_as_json(call: Call, remember: Callable[..., None]) -> None:
 
 def test_group(call: Call, remember: Callable[..., None]) -> None:
     def figures(number: int) -> dict[str, object]:
-        return {"cpu_seconds": 0.5, "peak_memory": (100 + number) * 1024**2, "waited": {"slots": 0.25}}
+        return {"cpu_seconds": 0.5, "peak_memory": (100 + number) * 10**6, "waited": {"slots": 0.25}}
 
     remember(
         *(
@@ -152,15 +153,29 @@ def test_group(call: Call, remember: Callable[..., None]) -> None:
         "            median 4.0 s, 2.0 s to 6.0 s where it passed",
         "  trend     +1.0 s a run over 5 runs",
         "  CPU       median 0.50 s, 11 % of its time",
-        "  memory    median 104 MiB, at most 107 MiB",
+        "  memory    median 104 MB, at most 107 MB",
         "  waited    median 0.25 s before it started",
         "",
-        "slowest tests (median)",
+        "slowest tests (medians)",
         "    0.50 s  t1  7 runs",
         "",
         "errors (alike but for numbers)",
         f"     2 ×  {digest}  got 404 \\x1b[2J",
         f"     1 ×  {other}  no end within 5 s",
+    ]
+
+
+def test_what_a_slow_test_used(call: Call, remember: Callable[..., None]) -> None:
+    record = make_record(1, {"search": Ended(attempts=[{"big": "passed", "small": "passed"}])})
+    big, small = record.groups["search"].tests
+    record.groups["search"].tests = [
+        replace(big, cpu_seconds=0.25, memory_growth=64_000_000),
+        replace(small, cpu_seconds=0.0, memory_growth=0),
+    ]
+    remember(record)
+    assert call(history, "search").output.splitlines()[-2:] == [
+        "    0.50 s  big  1 run, cpu 0.25 s, memory +64 MB",
+        "    0.50 s  small  1 run, cpu 0.00 s",
     ]
 
 
@@ -180,7 +195,9 @@ def test_group_as_json(call: Call, remember: Callable[..., None]) -> None:
     content = json.loads(call(history, "search", "--format", "json").output)
     assert (content["group"], content["trend"]) == ("search", None)
     assert [run["status"] for run in content["runs"]] == ["failed"]
-    assert content["slowest_tests"] == [{"test": "t", "seconds": 0.5, "runs": 1}]
+    assert content["slowest_tests"] == [
+        {"test": "t", "seconds": 0.5, "runs": 1, "cpu_seconds": None, "memory_growth": None}
+    ]
     assert [(error["count"], error["example"]) for error in content["errors"]] == [(1, "no")]
 
 

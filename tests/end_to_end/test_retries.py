@@ -3,7 +3,8 @@
 import pytest
 from projects import Harness
 
-from harness.events import AttemptFinished, AttemptStarted, RetryScheduled, RunStarted
+from harness.events import AttemptFinished, AttemptStarted, RetryScheduled, RunStarted, decode
+from harness.files import all_runs
 
 # Fails until it has been called so often. Groups of one name share a counter.
 FAILS = 'n=$(cat {name}.n 2>/dev/null || echo 0); echo $((n + 1)) > {name}.n; [ "$n" -ge {times} ]'
@@ -148,3 +149,11 @@ def test_a_group_without_any_of_the_tests_asked_for_holds_nobody_up(harness: Har
     harness.write("pytest.ini", "[pytest]\nmarkers = fast\n")
     ran = harness.run("test", "--parallel", *words)
     assert (ran.code, ran.statuses) == (0, {"core": "skipped", "it": "passed"})
+
+
+def test_each_repetition_draws_an_order_of_its_own(harness: Harness) -> None:
+    harness.plan(plan(*(group(f"g{number}", "true") for number in range(3))))
+    assert harness.run("test", "--repeat", "3", "--shuffle").code == 0
+    journals = [run.events.read_bytes().splitlines()[0] for run in all_runs(harness.directory / "logs")]
+    seeds = {event.seed for event in (decode(line).data for line in journals) if isinstance(event, RunStarted)}
+    assert len(seeds) == len(journals) == 3

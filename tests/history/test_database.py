@@ -178,6 +178,16 @@ def test_a_newer_version_is_left_alone(path: Path) -> None:
     assert f"format {VERSION + 1}, not {VERSION}" in past.warnings[0]
 
 
+def test_an_older_version_makes_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path, 1).close()
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(module, "CREATE", [*module.CREATE[:-1], f"PRAGMA user_version = {VERSION + 1}"])
+    past = filled(path, 2)
+    assert ids(past) == ["2"]
+    assert len(aside(path)) == 1
+    assert f"older version of the harness (format {VERSION}, not {VERSION + 1})" in past.warnings[0]
+
+
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / ".harness" / "history.sqlite3"

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from past_runs import EPOCH, Ended, make_record
 
 from harness.history.fold import error_hash, fold, run_key
@@ -162,6 +163,24 @@ def test_two_tests_of_one_name_are_one_that_failed_if_either_did() -> None:
                 error=error_hash("x"),
             )
         ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "together"),
+    [
+        ([(1.5, 1000), (0.25, 24)], (1.75, 1024)),
+        ([(1.5, 1000), (None, None)], (1.5, 1000)),
+        ([(None, None)] * 2, (None,) * 2),
+    ],
+)
+def test_what_two_tests_of_one_name_used_adds_up(
+    figures: list[tuple[float | None, int | None]], together: tuple[float | None, int | None]
+) -> None:
+    for each in (figures, figures[::-1]):
+        record = make_record(1, {"a": Ended(attempts=[{"t": "passed"}])})
+        (test,) = record.groups["a"].tests
+        record.groups["a"].tests = [replace(test, cpu_seconds=cpu, memory_growth=memory) for cpu, memory in each]
+        assert [(row.cpu_seconds, row.memory_growth) for row in fold(record).tests] == [together]
 
 
 def test_only_a_run_that_has_ended() -> None:

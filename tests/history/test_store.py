@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from past_runs import EPOCH, Ended, make_record, overwrite_pages
 
 from harness.errors import UsageError
@@ -17,6 +18,7 @@ from harness.history import History
 from harness.history.fold import error_hash, fold
 from harness.history.schema import TABLES
 from harness.model import Status
+from harness.past import SlowTest
 
 MANY = 1000
 
@@ -136,26 +138,30 @@ def test_the_slowest_tests(past: History) -> None:
     for number, slow in enumerate([1.0, 3.0, 2.0]):
         record = make_record(number, {"a": Ended(attempts=[{"x": "passed", "y": "passed", "z": "skipped"}])})
         tests = record.groups["a"].tests
-        record.groups["a"].tests = [type(tests[0])(id="x", status=tests[0].status, duration=slow), *tests[1:]]
+        used = {"cpu_seconds": slow / 2, "memory_growth": 1000 * number}
+        record.groups["a"].tests = [replace(tests[0], duration=slow, **used), *tests[1:]]
         past.record(record, keep=MANY)
     past.record(make_record(9, {"b": Ended(attempts=[{"x": "passed"}])}), keep=MANY)
-    assert past.slowest_tests("a", MANY) == [("x", 2.0, 3), ("y", 0.5, 3)]
-    assert past.slowest_tests("a", 1) == [("x", 2.0, 3)]
+    assert [test.cpu_seconds for test in past.all_tests() if test.test == "x" and test.group == "a"] == [0.5, 1.5, 1.0]
+    x = SlowTest(test="x", seconds=2.0, runs=3, cpu_seconds=1.0, memory_growth=1000)
+    y = SlowTest(test="y", seconds=0.5, runs=3, cpu_seconds=None, memory_growth=None)
+    assert past.slowest_tests("a", MANY) == [x, y]
+    assert past.slowest_tests("a", 1) == [x]
 
 
 def test_of_a_test_that_was_tried_again_the_last_attempt_counts(past: History) -> None:
     record = make_record(1, {"a": Ended("flaky", attempts=[{"x": "failed"}, {"x": "passed"}])})
     first = record.groups["a"].earlier_tests[0]
-    first[0] = type(first[0])(id="x", status=first[0].status, duration=99.0)
+    first[0] = replace(first[0], duration=99.0)
     past.record(record, keep=MANY)
-    assert past.slowest_tests("a", MANY) == [("x", 0.5, 1)]
+    assert [(test.seconds, test.runs) for test in past.slowest_tests("a", MANY)] == [(0.5, 1)]
 
 
 def test_tests_that_are_gone_are_not_among_the_slowest(past: History) -> None:
     past.record(make_record(0, {"a": Ended(attempts=[{"gone": "passed"}])}), keep=MANY)
     for number in range(1, 21):
         past.record(make_record(number, {"a": Ended(attempts=[{"here": "passed"}])}), keep=MANY)
-    assert [test for test, _, _ in past.slowest_tests("a", MANY)] == ["here"]
+    assert [test.test for test in past.slowest_tests("a", MANY)] == ["here"]
 
 
 def test_failed_groups_are_those_of_the_newest_runs_in_order(past: History) -> None:

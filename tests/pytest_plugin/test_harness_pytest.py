@@ -162,6 +162,32 @@ def test_every_status(suite: Suite) -> None:
     assert heard.result("test_passed").details == ""
 
 
+def test_what_each_test_used(suite: Suite) -> None:
+    suite.write(
+        test_it="""
+            import subprocess, sys, time
+
+            SPIN = "import time\\nend = time.process_time() + 0.4\\nwhile time.process_time() < end: pass"
+
+            def test_nothing(): pass
+            def test_cpu(): exec(SPIN)
+            def test_child(): subprocess.run([sys.executable, "-c", SPIN], check=True)
+            def test_memory(): assert bytearray(80_000_000)
+        """
+    )
+    suite.run("test_it.py")
+    nothing, cpu, child, memory = suite.heard.results
+    assert (nothing.cpu_seconds or 0.0) < 0.3 <= min(cpu.cpu_seconds or 0.0, child.cpu_seconds or 0.0)
+    assert (memory.memory_growth or 0) > 50_000_000 > (nothing.memory_growth or 0)
+
+
+def test_what_a_worker_runs_is_not_measured_by_its_controller(suite: Suite) -> None:
+    pytest.importorskip("xdist")
+    suite.write(test_it="def test_it(): pass")
+    suite.run("test_it.py", workers=2, addopts="-p xdist")
+    assert [(result.cpu_seconds, result.memory_growth) for result in suite.heard.results] == [(None, None)]
+
+
 def test_with_workers_each_test_is_reported_once(suite: Suite) -> None:
     pytest.importorskip("xdist")
     suite.write(test_it=EVERY_STATUS, test_other="def test_other(): pass", test_broken="import no_such_module")

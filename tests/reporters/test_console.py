@@ -380,3 +380,13 @@ def test_the_head_tells_what_a_run_can_be_repeated_by(
         f"Run 20250102_030405 · local · 1 group, 4 at a time{head}\n\n  p  1 group\n{below}\n"
         "  each group logs to logs/GROUP_20250102_030405.log\n\n"
     )
+
+
+def test_what_is_wrong_with_a_report_is_said_beside_its_failures(history: Any, make_phase: Any) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 0.0)
+    history.test("a", 1.0, "t1", "failed")
+    history.ends("a", 2.0, "failed", 2.0, "1 of 1 test failed: t1; its output promises 3 tests, and has 1")
+    history.finish(2.0, 1)
+    assert "1 of 1 test failed; its output promises 3 tests, and has 1\n" in history.said

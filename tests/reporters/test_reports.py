@@ -63,13 +63,23 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
         "cached_from": "",
         "tests": {"total": 2, "passed": 1, "failed": 1, "error": 0, "skipped": 0, "xfailed": 0, "xpassed": 0},
         "test_results": [
-            {"id": "test_pay.py::test_deposit", "status": "passed", "duration": 0.5, "message": "", "details": ""},
+            {
+                "id": "test_pay.py::test_deposit",
+                "status": "passed",
+                "duration": 0.5,
+                "message": "",
+                "details": "",
+                "cpu_seconds": None,
+                "memory_growth": None,
+            },
             {
                 "id": "test_pay.py::test_refund",
                 "status": "failed",
                 "duration": 0.5,
                 "message": "assert 409 == 200",
                 "details": "test_pay.py:7: AssertionError\n",
+                "cpu_seconds": None,
+                "memory_growth": None,
             },
         ],
     }

@@ -180,3 +180,20 @@ def test_a_random_order_is_that_of_its_seed(phase: MakePhase) -> None:
 
     assert order(1) == order(1) != order(2)
     assert sorted(order(1)) == list("abcdefgh")
+
+
+def test_patience_begins_anew_for_each_group(phase: MakePhase, group: Make) -> None:
+    narrow = [f"n{number}" for number in range(15)]
+    wide = [group("wide", slots=3), group("wider", slots=3)]
+    estimates = {"first": 999.0, "second": 600.0, "wide": 5.0, "wider": 4.0} | dict.fromkeys(narrow, 1.0)
+    groups = ("first", *wide, group("second", after=("wide",)), *narrow)
+    schedule = opened(phase("p", *groups), jobs=3, estimates=estimates)
+    assert started(schedule) == ["first", "n0", "n1"]
+    for number in range(4):
+        assert ended(schedule, f"n{number}") == [f"n{number + 2}"]
+    assert ended(schedule, "n4", "n5") == []
+    assert ended(schedule, "first") == ["wide"]
+    assert ended(schedule, "wide") == ["second", "n6", "n7"]
+    for number in range(6, 10):
+        assert ended(schedule, f"n{number}") == [f"n{number + 2}"]
+    assert ended(schedule, "n10", "n11") == []

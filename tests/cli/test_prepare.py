@@ -1,0 +1,124 @@
+"""What is known of a run before it starts: prediction, shards, and what they rest on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from past_runs import Ended, make_record
+
+from harness.cli.door import Door
+from harness.cli.prepare import Prepared, prepare
+from harness.history import HISTORY_FILE, History
+
+PLAN = """
+    [run]
+    max_parallel_jobs = {jobs}
+
+    [[phases]]
+    name = "p"
+
+    [[phases.groups]]
+    name = "long"
+    command = "true"
+    inputs = "harness.toml"
+
+    [[phases.groups]]
+    name = "short"
+    tests = "test_it.py"
+
+    [[phases.groups]]
+    name = "brief"
+    command = "true"
+
+    [[phases]]
+    name = "asleep"
+    when = "AWAKE"
+
+    [[phases.groups]]
+    name = "night"
+    command = "true"
+"""
+TOOK = {"long": 6.0, "short": 3.0, "brief": 2.0, "night": 100.0}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Door]:
+    """A project whose groups have taken TOOK, but for those that are `unknown`."""
+
+    def make(*unknown: str, jobs: int = 2) -> Door:
+        (tmp_path / "harness.toml").write_text(dedent(PLAN).format(jobs=jobs))
+        (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+        known = {name: Ended(duration=seconds) for name, seconds in TOOK.items() if name not in unknown}
+        if known:
+            history = History.open(tmp_path / HISTORY_FILE)
+            # Services take 2 s, and the run goes on for 1 s after the last group.
+            history.record(make_record(1, known, duration=max(map(TOOK.get, known)) + 3.0), keep=9)
+            history.close()
+        return Door(tmp_path)
+
+    return make
+
+
+def names(prepared: Prepared) -> list[str]:
+    return [group.name for phase in prepared.request.phases for group in phase.groups]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({"parallel": True}, 6.0 + 3.0),
+        ({}, 11.0 + 3.0),
+        ({"parallel": True, "groups": "short,brief"}, 3.0 + 3.0),
+    ],
+)
+def test_a_run_is_predicted_from_what_its_groups_took(
+    project: Callable[..., Door], given: dict[str, object], seconds: float
+) -> None:
+    assert prepare(project(), given).request.predicted == pytest.approx(seconds)
+
+
+def test_a_cached_group_takes_no_time(project: Callable[..., Door]) -> None:
+    door = project()
+    first = prepare(door, {})
+    taken = first.taken["long"]
+    first.history.store_fingerprint("long", taken.digest, taken.parts, "20250101_000001", 1.0)
+    again = prepare(door, {})
+    assert again.request.cached == {"long": "20250101_000001"}
+    assert again.request.predicted == pytest.approx(5.0 + 3.0)
+    assert prepare(door, {"no_cache": True}).request.cached == {}
+
+
+@pytest.mark.parametrize("given", [{"keyword": "it"}, {"tests": ["test_it.py::test_it"]}])
+def test_parts_of_groups_are_not_predicted(project: Callable[..., Door], given: dict[str, object]) -> None:
+    assert prepare(project(), given).request.predicted is None
+
+
+def test_nothing_is_predicted_from_nothing(project: Callable[..., Door]) -> None:
+    assert prepare(project(*TOOK), {}).request.predicted is None
+
+
+def test_some_groups_may_be_unknown(project: Callable[..., Door]) -> None:
+    prepared = prepare(project("brief"), {})
+    assert prepared.request.estimates["brief"] == pytest.approx(53.0)  # the 75th percentile of 3, 6 and 100
+    assert prepared.request.predicted == pytest.approx(6.0 + 3.0 + 53.0 + 3.0)
+
+
+def shards(door: Door, **given: object) -> list[list[str]]:
+    return [names(prepare(door, {**given, "shard": f"{index}/2"})) for index in (1, 2)]
+
+
+def test_what_sleeps_weighs_nothing_in_a_shard(project: Callable[..., Door]) -> None:
+    assert shards(project()) == [["long"], ["short", "brief", "night"]]
+    assert shards(project(), phases="p,asleep") == [["night"], ["long", "short", "brief"]]
+
+
+def test_shards_are_the_same_whatever_the_jobs_of_a_machine(tmp_path: Path) -> None:
+    groups = "".join(f'[[phases.groups]]\nname = "{name}"\ncommand = "true"\n' for name in "abcd")
+    (tmp_path / "harness.toml").write_text(f'[run]\nmax_parallel_jobs = 1\n[[phases]]\nname = "p"\n{groups}')
+    history = History.open(tmp_path / HISTORY_FILE)
+    history.record(make_record(1, {"a": Ended(duration=6.0), "b": Ended(duration=5.0)}), keep=9)
+    history.record(make_record(2, {"c": Ended(duration=4.0), "d": Ended(duration=3.0)}), keep=9)
+    history.close()
+    for jobs in ("1", "8"):  # with 8 jobs, [a] and [b, c, d] would be as good
+        assert shards(Door(tmp_path), parallel=True, jobs=jobs) == [["a", "d"], ["b", "c"]]
