@@ -256,7 +256,7 @@ class Outcome(Noun, frozen=True):
     signal: int | None = None
     reason: str = ""  # one line, for people
     cpu_seconds: float = 0.0
-    peak_memory: int = 0
+    peak_memory: int = 0  # 0: not known
     leaked: bool = False  # a process of its own outlived it
     failed_tests: tuple[str, ...] = ()  # their ids, where these alone are why it `failed`
 

@@ -112,7 +112,7 @@ class Exit:
     started_at: float  # wall time
     duration: float
     cpu_seconds: float  # of its tree, see profile.py: of what was waited for, or what was seen, whichever is more
-    peak_memory: int  # bytes, likewise; never below the harness's own, which the leader starts as a copy of
+    peak_memory: int  # bytes, likewise; 0: nobody knows
     timed_out: bool
     stopped: bool  # cancel() or kill() made us signal it
     leaked: bool  # something of its own outlived it
@@ -172,11 +172,17 @@ def run(
         started_at=started_at,
         duration=duration,
         cpu_seconds=max(usage.ru_utime + usage.ru_stime, tree.cpu_seconds),
-        peak_memory=max(usage.ru_maxrss * _MEMORY_UNIT, tree.peak_memory),
+        peak_memory=max(_told_peak(usage), tree.peak_memory),
         timed_out=timed_out,
         stopped=stopped,
         leaked=leaked,
     )
+
+
+def _told_peak(usage: resource.struct_rusage) -> int:
+    """The kernel's figure in bytes; 0 where it may be the harness's own, with which every process starts."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * _MEMORY_UNIT if usage.ru_maxrss > own else 0
 
 
 def _attend(

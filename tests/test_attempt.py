@@ -221,7 +221,7 @@ class TestJudgement:
         assert (outcome.group, outcome.attempt, outcome.exit_code) == ("financial", 1, 0)
         assert outcome.started_at > 0
         assert outcome.duration > 0
-        assert outcome.peak_memory > 0
+        assert outcome.cpu_seconds > 0
 
     def test_spawned(self, make: Make, heard: Heard) -> None:
         run_attempt(make("echo $$"), heard)

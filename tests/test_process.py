@@ -1,6 +1,7 @@
 """process.py against real, ill-behaved children. Children say when they are ready; nobody sleeps and hopes."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -95,11 +96,15 @@ class TestEnding:
         assert (end.timed_out, end.stopped) == (False, False)
 
     def test_usage_is_measured(self) -> None:
-        end, _ = python("x = bytearray(64_000_000); sum(range(1_000_000))")
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        end, _ = python(f"x = bytearray({own + 64_000_000}); sum(range(1_000_000))")
         assert end.cpu_seconds > 0
-        assert 64_000_000 < end.peak_memory < 10_000_000_000
+        assert own + 64_000_000 < end.peak_memory < own + 300_000_000
         assert 0 < end.duration < LONG
         assert abs(end.started_at - time.time()) < LONG
+
+    def test_the_memory_of_the_harness_is_not_taken_for_the_groups(self) -> None:
+        assert bash("true")[0].peak_memory == 0
 
     def test_usage_is_that_of_the_whole_tree_also_of_what_nobody_waited_for(
         self, monkeypatch: pytest.MonkeyPatch

@@ -271,10 +271,11 @@ def _endings(name: str, runs: list[PastGroup]) -> list[str]:
 def _figures(runs: list[PastGroup], durations: list[float], found: Trend | None) -> list[str]:
     cpu, took = sum(run.cpu_seconds for run in runs), sum(run.duration for run in runs)
     share = f", {100 * cpu / took:.0f} % of its time" if took > 0 else ""
-    peaks = [run.peak_memory for run in runs]
+    peaks = [run.peak_memory for run in runs if run.peak_memory]
+    most = f"median {memory(round(statistics.median(peaks)))}, at most {memory(max(peaks))}" if peaks else "not known"
     figures = [
         ("CPU", f"median {seconds(statistics.median(run.cpu_seconds for run in runs))}{share}"),
-        ("memory", f"median {memory(round(statistics.median(peaks)))}, at most {memory(max(peaks))}"),
+        ("memory", most),
         ("waited", f"median {seconds(statistics.median(run.waited for run in runs))} before it started"),
     ]
     if durations:

@@ -182,7 +182,11 @@ def test_what_a_slow_test_used(call: Call, remember: Callable[..., None]) -> Non
 def test_group_that_never_passed(call: Call, remember: Callable[..., None]) -> None:
     remember(make_record(1, {"search": "killed"}))
     lines = call(history, "search").output.splitlines()
-    assert lines[:2] == ["search: 1 run, 1 killed", "  CPU       median 0.00 s, 0 % of its time"]
+    assert lines[:3] == [
+        "search: 1 run, 1 killed",
+        "  CPU       median 0.00 s, 0 % of its time",
+        "  memory    not known",
+    ]
 
 
 def test_runs_of_some_tests_only_do_not_shorten_its_durations(call: Call, remember: Callable[..., None]) -> None:
