@@ -1,10 +1,10 @@
 """A file that is damaged, foreign, locked, out of reach or from the future costs a warning and never the run."""
 
-import multiprocessing
 import os
 import re
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -273,23 +273,32 @@ def test_half_a_run_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ids(past) == ["3", "1"]
 
 
-def record_some(path: Path, numbers: range) -> None:
-    past = History.open(path)
-    for number in numbers:
-        past.record(make_record(number, {"a": Ended(attempts=[{"t": "passed"}])}), keep=MANY)
-        past.durations()
-    past.close()
-    if past.warnings:
-        raise SystemExit("\n".join(past.warnings))
+RECORD_SOME = """
+import sys
+from pathlib import Path
+from harness.history import History
+from past_runs import Ended, make_record
+
+sys.stdin.read()  # until all are there
+past = History.open(Path(sys.argv[1]))
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):
+    past.record(make_record(number, {"a": Ended(attempts=[{"t": "passed"}])}), keep=1000)
+    past.durations()
+past.close()
+if past.warnings:
+    sys.exit("\\n".join(past.warnings))
+"""
 
 
 def test_runs_side_by_side_lose_nothing(path: Path) -> None:
     """From the first moment: none of them finds the file there."""
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=record_some, args=(path, range(10 * n, 10 * n + 10))) for n in range(6)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", RECORD_SOME, path, str(10 * n)], stdin=subprocess.PIPE, env=env)
+        for n in range(6)
+    ]
     for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert [writer.exitcode for writer in writers] == [0] * 6
+        assert writer.stdin
+        writer.stdin.close()
+    assert [writer.wait(60) for writer in writers] == [0] * 6
     assert len(History.open(path).runs(MANY)) == 60

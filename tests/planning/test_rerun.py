@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.model import Group, Phase, Plan, Status
 from harness.past import Latest
@@ -10,6 +12,8 @@ from harness.planning.rerun import rerun
 
 SOURCE = """
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 def test_one(): ...
 
@@ -129,3 +133,22 @@ def test_flaky_counts_as_the_plan_says(plan: Plan) -> None:
     assert of(plan, "api", flaky) == "nothing"
     strict = Plan(project=plan.project, test_root="it", phases=plan.phases, flaky="fail")
     assert of(strict, "api", flaky) is None
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.sampled_from(Status), st.booleans(), st.booleans())))
+def test_what_has_not_passed_since_runs_again(stands: dict[str, tuple[Status, bool, bool]]) -> None:
+    """Groups of commands, which always run whole."""
+    groups = tuple(Group(name=name, phase="p", command="true") for name in "abcdef")
+    plan = Plan(project="/nowhere", phases=(Phase(name="p", groups=groups),))
+    latest = {
+        name: Latest(status=status, failed_tests=("t",) if failing else (), whole=whole)
+        for name, (status, failing, whole) in stands.items()
+    }
+    again = rerun(plan, latest)
+    assert set(again.values()) <= {None}
+    assert list(again) == [name for name in "abcdef" if name in again]
+    for name in "abcdef":
+        if name not in latest or latest[name].failed_tests or not latest[name].whole:
+            assert name in again
+        elif latest[name].status in (Status.PASSED, Status.CACHED):
+            assert name not in again

@@ -4,12 +4,16 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from groups import make_group, make_outcome
 from histories import Run
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.events import RetryScheduled
 from harness.model import Group, Outcome, Phase, Quarantine, Status
 from harness.scheduling.backoff import LONGEST_DELAY, retry_delay
 from harness.scheduling.messages import AttemptEnded, Begin, Emit, RetryDue, ServiceDown, SignalCame, Wake
+from harness.scheduling.verdict import Running, final_result
 
 Make = Callable[..., Group]
 MakePhase = Callable[..., Phase]
@@ -272,14 +276,14 @@ def test_how_long_a_group_waited_and_for_what(phase: MakePhase, group: Make, end
         group("d", after=("a",)),
     ]
     run = Run(phase("p", *groups), estimates={"a": 9.0, "b": 5.0, "c": 4.0, "d": 3.0})
-    for at, given in (
+    for at, arrival in (
         (10.0, Begin()),  # a and c start, b waits for the lock
         (13.0, ends("c")),
         (14.0, ends("a")),  # b and d start
         (15.0, ends("b")),
         (16.0, ends("d")),
     ):
-        run.dispatcher.handle(given, at)
+        run.dispatcher.handle(arrival, at)
     waited = {name: result.waited for name, result in run.dispatcher.results.items()}
     assert waited == {"a": {}, "b": {"parallel_group:db": 4.0}, "c": {}, "d": {"dependency": 4.0}}
 
@@ -287,7 +291,42 @@ def test_how_long_a_group_waited_and_for_what(phase: MakePhase, group: Make, end
 def test_a_group_waits_for_one_thing_at_a_time(phase: MakePhase, group: Make, ends: Ends) -> None:
     groups = [group("a", parallel_group=("db",)), group("b", parallel_group=("db",)), "c", "long"]
     run = Run(phase("p", *groups), estimates={"a": 9.0, "b": 1.0, "c": 5.0, "long": 20.0})
-    for at, given in ((0.0, Begin()), (2.0, ends("a")), (5.0, ends("c")), (6.0, ends("b")), (7.0, ends("long"))):
-        run.dispatcher.handle(given, at)
+    for at, arrival in ((0.0, Begin()), (2.0, ends("a")), (5.0, ends("c")), (6.0, ends("b")), (7.0, ends("long"))):
+        run.dispatcher.handle(arrival, at)
     waited = {name: result.waited for name, result in run.dispatcher.results.items()}
     assert waited == {"a": {}, "b": {"parallel_group:db": 2.0, "slots": 3.0}, "c": {"slots": 2.0}, "long": {}}
+
+
+# --- whatever the figures
+
+
+@given(st.floats(0.0, 3600.0), st.integers(1, 2000), st.integers(0, 2**31))
+def test_a_delay_is_half_certain_and_half_random(first: float, attempt: int, seed: int) -> None:
+    group = make_group("a", retry_delay=first)
+    delay = retry_delay(group, attempt, seed)
+    whole = min(first * 2.0 ** min(attempt - 1, 64), LONGEST_DELAY)
+    assert whole / 2 <= delay <= whole
+    assert retry_delay(group, attempt, seed) == delay
+
+
+TESTS = ["t.py::a", "t.py::b", "t.py::c"]
+
+
+@given(
+    st.sampled_from([status for status in Status if status not in (Status.FLAKY, Status.CACHED)]),
+    st.lists(st.sampled_from(TESTS), unique=True),
+    st.lists(st.sampled_from([*TESTS, "the group", "another group"]), unique=True),
+)
+def test_only_a_failure_that_is_listed_is_excused(status: Status, failed: list[str], listed: list[str]) -> None:
+    entries = [
+        Quarantine(reason="it", expires="2026-12-31", **{"group" if "group" in name else "test": name})
+        for name in listed
+    ]
+    running = Running(
+        make_group("the group"), 1, 0, {}, [make_outcome("the group", status, failed_tests=tuple(failed))]
+    )
+    result = final_result(running, entries)
+    its_own_fault = status in (Status.FAILED, Status.TIMED_OUT, Status.KILLED)
+    excused = "the group" in listed or (bool(failed) and set(failed) <= set(listed))
+    assert bool(result.quarantined) == (its_own_fault and excused)
+    assert result.counts_as_failure == (status.is_failure and not result.quarantined)

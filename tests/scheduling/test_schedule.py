@@ -1,12 +1,16 @@
 """The order in which groups start, by small literal plans."""
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 
 import pytest
+from groups import make_group, make_phase
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.model import Group, LockMode, Phase
 from harness.scheduling.order import in_dependency_order
-from harness.scheduling.schedule import Schedule
+from harness.scheduling.schedule import OVERTAKEN_AT_MOST, Schedule
 
 Make = Callable[..., Group]
 MakePhase = Callable[..., Phase]
@@ -197,3 +201,24 @@ def test_patience_begins_anew_for_each_group(phase: MakePhase, group: Make) -> N
     for number in range(6, 10):
         assert ended(schedule, f"n{number}") == [f"n{number + 2}"]
     assert ended(schedule, "n10", "n11") == []
+
+
+@given(st.integers(2, 5), st.lists(st.floats(0.1, 9.0), min_size=30, max_size=40), st.randoms(use_true_random=False))
+def test_no_wide_group_is_starved(jobs: int, seconds: list[float], draw: Random) -> None:
+    """Whatever ends when, and however long the narrow ones are."""
+    narrow = {f"n{number}": each for number, each in enumerate(seconds)}
+    wide = make_group("wide", slots=jobs, after=("n0",))
+    groups = make_phase("p", *narrow, wide)
+    schedule = opened(groups, jobs=jobs, estimates=narrow | {"wide": 0.1})
+    running = set(started(schedule))
+    ready, overtaken = False, 0
+    while "wide" not in running:
+        ends = draw.choice(sorted(running))
+        running.remove(ends)
+        ready = ready or ends == "n0"
+        begun = ended(schedule, ends)
+        running |= set(begun)
+        overtaken += ready and "wide" not in begun and len(begun)
+        assert running, "something must go on"
+    assert overtaken <= OVERTAKEN_AT_MOST * jobs
+    assert running == {"wide"}
