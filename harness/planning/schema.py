@@ -49,7 +49,12 @@ RUN = Table(
         "Before the first retry; doubled before each further one, to 60 s at most, and shortened by up to a half at "
         "random.",
     ),
-    Key("retry_alone", SWITCH, False, "Retries wait until nothing else of the phase runs or could start."),
+    Key(
+        "retry_alone",
+        SWITCH,
+        False,
+        "Retries wait until nothing else of the phase runs or could start; in a sequential phase that is at once.",
+    ),
     Key(
         "flaky",
         Choice("pass", "fail"),

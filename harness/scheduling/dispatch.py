@@ -155,7 +155,7 @@ class Dispatcher:
         running = self._running.get(attempt_id.rpartition("#")[0])
         if running is None or running.attempt_id != attempt_id or not running.resting:
             return  # the run was stopped meanwhile
-        if running.group.retry_alone:
+        if running.group.name in self._aside:
             running.due = True
         else:
             self._start_again(running)
@@ -195,16 +195,20 @@ class Dispatcher:
         return retryable and not asked_to_end and running.attempt <= running.group.retries
 
     def _rest(self, running: Running) -> None:
-        """Between two attempts a group keeps what it holds, unless it is to run alone: then others go first."""
+        """Between two attempts a group keeps what it holds, unless it is to run alone: then others go first.
+
+        In a sequential phase it is alone already, and what comes after it rests on it.
+        """
         group = running.group
+        aside = group.retry_alone and self._phase is not None and not self._phase.sequential
         delay = retry_delay(group, running.attempt, self._seed)
         running.attempt += 1
         running.resting = True
-        if group.retry_alone:
+        if aside:
             self._schedule.release(group.name)
             self._alone = ""
             self._aside.append(group.name)
-        self._emit(RetryScheduled(group=group.name, attempt=running.attempt, delay=delay, alone=group.retry_alone))
+        self._emit(RetryScheduled(group=group.name, attempt=running.attempt, delay=delay, alone=aside))
         if delay > 0:
             self._actions.append(Wake(running.attempt_id, delay))
         else:

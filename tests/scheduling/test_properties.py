@@ -84,6 +84,7 @@ class Judge:
         self.stopped = False
         self.arrivals = 0
         self.resting: set[str] = set()  # groups between two attempts
+        self.aside: set[str] = set()  # … that wait until nothing else runs
         self.slots: dict[str, int] = {}  # of every group that was started
         self.attempts: dict[str, int] = {}
         self.alone = ""  # the group whose retry runs by itself
@@ -107,7 +108,8 @@ class Judge:
                 if attempt > 1:
                     assert self.slots[group.name] == action.slot, "a retry keeps its slot"
                     assert group.name in self.resting
-                    if group.retry_alone:
+                    if group.name in self.aside:
+                        self.aside.remove(group.name)
                         assert not self.running, "a retry alone has nothing beside it"
                         self.alone = group.name
                 else:
@@ -129,10 +131,12 @@ class Judge:
                 assert name in self.resting
                 assert int(attempt) == self.attempts[name] + 1
                 self.arrive(after, RetryDue(attempt_id))
-            case Emit(RetryScheduled(group=name)):
+            case Emit(RetryScheduled(group=name, alone=alone)):
                 self.resting.add(name)
-                if self.groups[name].retry_alone:
+                assert alone == (self.groups[name].retry_alone and not self.phases[self.groups[name].phase].sequential)
+                if alone:
                     self.alone = ""
+                    self.aside.add(name)
                     del self.running[name]
             case Cancel(attempt_id) | Kill(attempt_id):
                 name, attempt = attempt_id.split("#")

@@ -145,6 +145,14 @@ def test_a_retry_alone_waits_for_its_delay_too(phase: MakePhase, group: Make, en
     assert run.give(RetryDue("a#2")) == ["start a#2 on 0"]
 
 
+def test_in_a_sequential_phase_nothing_overtakes_a_retry(phase: MakePhase, group: Make, ends: Ends) -> None:
+    shaky = group("a", retries=1, retry_alone=True, retry_delay=0.0)
+    run = Run(phase("core", shaky, "b", sequential=True))
+    run.give(Begin())
+    assert run.give(ends("a", Status.FAILED)) == ["retry a#2", "start a#2 on 0"]
+    assert run.give(ends("a", attempt=2))[1:] == ["start b#1 on 0"]
+
+
 # --- the delay
 
 
