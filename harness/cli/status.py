@@ -14,10 +14,11 @@ from harness.cli.door import Door, log_dir_option, out, pass_door
 from harness.cli.runs import Watched, newest
 from harness.model import Status
 from harness.record import GroupRecord
-from harness.reporters.text import BOLD, CYAN, DIM, GLYPHS, GREEN, RED, paint, plural, printable, seconds
+from harness.reporters.text import BOLD, CYAN, DIM, GLYPHS, GREEN, RED, YELLOW, paint, plural, printable, seconds
 
 RUNNING = ("▸", CYAN, "running")
 WAITING = ("·", DIM, "waiting")
+RESTING = ("↻", YELLOW, "waiting")  # between two attempts
 LOST = (*GLYPHS[Status.LOST], Status.LOST.value)
 
 
@@ -85,10 +86,13 @@ def _row(group: GroupRecord, started_at: float, now: float | None) -> tuple[str,
         glyph, colour, word = *GLYPHS[group.result.status], group.result.status.value
         elapsed = group.result.duration if group.attempts else None
         note = group.result.reason
-    elif group.running_since is None:
+    elif group.running_since is None and not group.attempts:
         glyph, colour, word = WAITING
     elif now is None:
         glyph, colour, word = LOST
+    elif group.running_since is None:
+        glyph, colour, word = RESTING
+        note = f"attempt {group.attempts[-1].attempt}: {group.attempts[-1].reason}; tries again"
     else:
         glyph, colour, word = RUNNING
         elapsed = max(0.0, now - started_at - group.running_since)

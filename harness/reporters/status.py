@@ -1,7 +1,7 @@
 """Status files: what became of each group, for bash to `source`.
 
-Protocol: one `KEY=value` a line, every key always there, values quoted so that nothing in them acts; `running` with its
-PID once an attempt has a process, then the group's final status. Each is replaced atomically and without an fsync: at
+Protocol: one `KEY=value` a line, every key always there, values quoted so that nothing in them acts; `running` with the
+PID while an attempt has a process, then the group's final status. Each is replaced atomically and without an fsync: at
 two a group, that would be the dearest thing that the harness does. A power cut can take the newest ones; the journal,
 which is fsynced when the run ends, has the same statuses.
 """
@@ -9,7 +9,7 @@ which is fsynced when the run ends, has the same statuses.
 import shlex
 from typing import ClassVar
 
-from harness.events import AttemptSpawned, GroupFinished, Stamped
+from harness.events import AttemptSpawned, GroupFinished, RetryScheduled, Stamped
 from harness.files import write_atomically
 from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import printable
@@ -29,6 +29,9 @@ class StatusFiles(Quiet):
         match stamped.data:
             case AttemptSpawned() as event:
                 self._write(event.group, {"STATUS": RUNNING, "PID": event.pid, "ATTEMPTS": event.attempt})
+            case RetryScheduled() as event:
+                # Nothing of it runs now: the number of its process is free for others.
+                self._write(event.group, {"STATUS": RUNNING, "ATTEMPTS": event.attempt - 1})
             case GroupFinished() as event:
                 result = event.result
                 ending = {

@@ -15,6 +15,7 @@ from harness.events import (
     AttemptFinished,
     AttemptStarted,
     GroupFinished,
+    RetryScheduled,
     RunFinished,
     ServiceFailed,
     TestStarted,
@@ -41,6 +42,18 @@ def populated(run: FakeRun) -> FakeRun:
 
 def shown(run: FakeRun, after: float) -> list[str]:
     return [unpainted(line) for line in overview(Watched(run.files), run.started_at + after)]
+
+
+def test_between_two_attempts(fake_run: Callable[..., FakeRun]) -> None:
+    run = fake_run("20250101_120000")
+    run.start("search")
+    run.add(1.0, AttemptStarted(group="search", attempt=1, slot=0, log="x"))
+    outcome = Outcome(
+        group="search", attempt=1, status=Status.FAILED, started_at=0.0, duration=2.5, reason="exit code 1"
+    )
+    run.add(3.5, AttemptFinished(outcome=outcome))
+    run.add(3.5, RetryScheduled(group="search", attempt=2, delay=60.0, alone=False))
+    assert "  search   ↻ waiting             attempt 1: exit code 1; tries again" in shown(run, 10.0)
 
 
 def test_running(fake_run: Callable[..., FakeRun]) -> None:

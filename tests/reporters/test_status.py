@@ -28,6 +28,17 @@ def test_a_status_file_from_running_to_the_end(history: Any, make_phase: Any) ->
     assert not list(path.parent.glob("*.tmp"))
 
 
+def test_between_two_attempts_there_is_no_process(history: Any, make_phase: Any) -> None:
+    history.play_to(StatusFiles)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 1.0)
+    history.retries("a", 2.0, 2)
+    text = history.files.status("a").read_text()
+    assert "STATUS=running\n" in text
+    assert "ATTEMPTS=1\n" in text
+    assert "PID" not in text
+
+
 def test_a_group_that_never_ran_has_one_too(history: Any, make_phase: Any) -> None:
     history.play_to(StatusFiles)
     history.start(make_phase("p", "a"))
