@@ -22,6 +22,8 @@ Examples:
   ./exec.sh local test --categories acceptance        this category only
   ./exec.sh local test --t test_deposits              one file
   ./exec.sh local test --t TestRefund                 a class or a function, or part of its name
+  ./exec.sh local test --parallel --last-failed       what failed the last time, or never ran
+  ./exec.sh local test --parallel --changed main      what differs from a branch
   MAX_PARALLEL_JOBS=8 RUN_STRESS_TESTS=true ./run_parallel_tests.sh"""
 
 
@@ -47,8 +49,9 @@ def _listing(prepared: Prepared, *, commands: bool) -> list[str]:
     for phase in prepared.request.phases:
         lines.append(paint(printable(phase.name), BOLD) + _remark(prepared, phase))
         for group in phase.groups:
-            lines.append(f"  {printable(group.name)}")
-            if commands and phase.name not in prepared.request.off:
+            passed = prepared.request.cached.get(group.name)
+            lines.append(f"  {printable(group.name)}" + (f" (cached: unchanged since run {passed})" if passed else ""))
+            if commands and not passed and phase.name not in prepared.request.off:
                 lines.append(paint(f"    $ {_command(prepared, group)}", DIM))
     return lines
 

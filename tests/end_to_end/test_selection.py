@@ -112,6 +112,8 @@ def test_a_cached_group_is_shown_as_such_and_never_counted_as_a_run(suite: Harne
     summary = second.report["summary"]
     assert summary["passed"] == 1, summary
     assert "3 cached" in second.stdout
+    listed = suite.run("test", "--dry-run").stdout
+    assert f"  web (cached: unchanged since run {passed_in})\n  smoke\n    $ bash -c true\n" in listed
     (suite_of_api,) = ElementTree.parse(second.files.junit).getroot().findall("./testsuite[@name='api']")
     assert suite_of_api.find(".//skipped") is not None
     explained = json.loads(suite.run("cache", "--format", "json").stdout)["groups"]
