@@ -61,7 +61,17 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     # Who names a test, or wants to see it pass again and again, wants it to run.
     asked_to_run = settings.no_cache or settings.last_failed or settings.tests or settings.repeat > 1
     cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
+    expected = estimates.seconds | dict.fromkeys(cached, 0.0)
+    services = _services(plan, selected.services, [group for group in running if group.name not in cached])
     jobs = settings.jobs if settings.parallel else 1
+    predicted = predict(
+        taking_part(phases, selected.off),
+        expected,
+        jobs=jobs,
+        resources=plan.resources,
+        apart=sum(history.apart() or (0.0,)) if services else 0.0,
+        cached=cached,
+    ).makespan
     commit = head(door.project)
     seed = settings.shuffle if settings.shuffle not in (None, ANY_SEED) else secrets.randbelow(MAX_SEED) + 1
     request = Request(
@@ -69,7 +79,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         phases=phases,
         off=selected.off,
         deselected=selected.deselected,
-        services=_services(plan, selected.services, [group for group in running if group.name not in cached]),
+        services=services,
         environment=door.environment,
         parallel=settings.parallel,
         jobs=jobs,
@@ -80,13 +90,13 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         pytest=PytestOptions(markers=settings.markers, keyword=settings.keyword),
         python=str(door.project / plan.python) if plan.python else sys.executable,
         shows_output=settings.verbose or bool(settings.tests),
-        estimates=estimates.seconds,
+        estimates=expected,
         cached=cached,
         seed=seed,
         shuffle=settings.shuffle is not None,
         shard=str(settings.shard or ""),
         all_groups=tuple(group.name for phase in selected.phases for group in phase.groups) if settings.shard else (),
-        predicted=_predicted(phases, selected.off, plan, estimates, cached, jobs, history),
+        predicted=None if settings.shuffle is not None or not _foreseeable(running, estimates) else predicted,
         commit=commit.commit,
         dirty=commit.dirty,
     )
@@ -123,23 +133,9 @@ def _services(plan: Plan, selected: Collection[str], running: Sequence[Group]) -
     return tuple(service.name for service in plan.services if service.name in needed and service.name in selected)
 
 
-def _predicted(
-    phases: Sequence[Phase],
-    off: Collection[str],
-    plan: Plan,
-    estimates: Estimates,
-    cached: Collection[str],
-    jobs: int,
-    history: History,
-) -> float | None:
-    """Seconds that the run will take; None where nothing is known, or only parts of groups run."""
-    groups = [group for phase in phases if phase.name not in off for group in phase.groups]
-    if all(group.name in estimates.unknown for group in groups) or any(group.partial for group in groups):
-        return None
-    seconds = estimates.seconds | dict.fromkeys(cached, 0.0)
-    apart = sum(history.apart() or (0.0,))
-    running = taking_part(phases, off)
-    return predict(running, seconds, jobs=jobs, resources=plan.resources, apart=apart).makespan
+def _foreseeable(running: Sequence[Group], estimates: Estimates) -> bool:
+    """Whether anything is known of what will run: not of parts of groups."""
+    return any(group.name not in estimates.unknown for group in running) and not any(group.partial for group in running)
 
 
 def _log_dir(door: Door, settings: Settings) -> Path:

@@ -34,8 +34,8 @@ from harness.scheduling.messages import (
     TimeUp,
     Wake,
 )
-from harness.scheduling.schedule import Doomed, Schedule
-from harness.scheduling.verdict import Running, final_result, said
+from harness.scheduling.schedule import Schedule
+from harness.scheduling.verdict import Running, final_result, is_excused, said
 
 # What a run can be stopped by, besides a signal.
 FAIL_FAST = "fail-fast"
@@ -86,6 +86,7 @@ class Dispatcher:
         self._alone = ""  # the one of them that runs
         self._now = 0.0
         self._failures = 0
+        self._flaky_failures = 0
         self._signals = 0
         self._stopping = False
         self._stopped = False
@@ -133,7 +134,7 @@ class Dispatcher:
             return ExitCode.INFRASTRUCTURE
         if statuses <= {Status.NO_TESTS}:
             return ExitCode.NOTHING_TO_RUN
-        if self.stopped_by == GLOBAL_TIMEOUT or failures - broken or (self._flaky_fails and Status.FLAKY in statuses):
+        if self.stopped_by == GLOBAL_TIMEOUT or failures - broken or self._flaky_failures:
             return ExitCode.TESTS_FAILED
         if failures:
             return ExitCode.INFRASTRUCTURE
@@ -177,7 +178,8 @@ class Dispatcher:
 
     def _service_down(self, service: str, reason: str) -> None:
         why = f"service {service} {reason}"
-        self._cancel([r for r in self._running.values() if service in r.group.services], (Status.ERROR, why))
+        fate = (Status.ERROR, why)
+        self._cancel([running for running in self._running.values() if service in running.group.services], fate)
         victims = [group for group in self._groups.values() if service in group.services]
         self._finish_unstarted(victims, Status.ERROR, why)
 
@@ -224,7 +226,10 @@ class Dispatcher:
         self._alone = "" if self._alone == name else self._alone
         if name in self._aside:
             self._aside.remove(name)
-        self._finish(running.group, final_result(running, self._quarantine))
+        result = final_result(running, self._quarantine)
+        if result.status is Status.FLAKY and self._flaky_fails:
+            self._flaky_failures += not is_excused(running, self._quarantine)
+        self._finish(running.group, result)
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Records the end of a group and all that follows from it."""
@@ -235,7 +240,10 @@ class Dispatcher:
         """Ends those of `groups` that have not started, for one reason. It stands before any that follows from it."""
         ending = [group for group in groups if group.name not in self.results and group.name not in self._running]
         for group in ending:
-            self._record(group, GroupResult(group=group.name, status=status, reason=reason))
+            result = GroupResult(group=group.name, status=status, reason=reason)
+            if group.phase in self._off:  # it would not have run in any case
+                result = GroupResult(group=group.name, status=Status.SKIPPED, reason=self._off[group.phase])
+            self._record(group, result)
         for group in ending:
             self._follow(group, self.results[group.name])
 
@@ -247,8 +255,7 @@ class Dispatcher:
 
     def _follow(self, group: Group, result: GroupResult) -> None:
         """What the end of a group means for others: who is skipped, and whether the run goes on."""
-        for doomed in self._schedule.end(group.name, self._now, succeeded=result.lets_others_start):
-            self._skip_doomed(doomed)
+        self._skip_doomed(group, result)
         if self._stopping or not result.counts_as_failure:
             return
         if self._phase is not None and self._phase.sequential and group.phase == self._phase.name:
@@ -258,11 +265,16 @@ class Dispatcher:
             reason = f"stopped after {group.name} {said(result.status)}"
             self._halt(FAIL_FAST, fate=(Status.INTERRUPTED, reason), unstarted=reason)
 
-    def _skip_doomed(self, doomed: Doomed) -> None:
-        if doomed.group.name in self.results:
-            return
-        reason = f"depends on {doomed.cause}, which {said(self.results[doomed.cause].status)}"
-        self._finish(doomed.group, GroupResult(group=doomed.group.name, status=Status.SKIPPED, reason=reason))
+    def _skip_doomed(self, group: Group, result: GroupResult) -> None:
+        """Whatever depends on the success of a group that had none, and on those in turn. Chains may be long."""
+        ended = [(group, result)]
+        for group, result in ended:  # grows while it is read
+            for doomed in self._schedule.end(group.name, self._now, succeeded=result.lets_others_start):
+                if doomed.name not in self.results:
+                    reason = f"depends on {group.name}, which {said(result.status)}"
+                    skipped = GroupResult(group=doomed.name, status=Status.SKIPPED, reason=reason)
+                    self._record(doomed, skipped)
+                    ended.append((doomed, skipped))
 
     def _halt(self, by: str, *, fate: tuple[Status, str], unstarted: str) -> None:
         """Stops the run: cancels what runs, and lets nothing start."""
@@ -275,12 +287,16 @@ class Dispatcher:
 
     def _cancel(self, victims: Iterable[Running], fate: tuple[Status, str]) -> None:
         """Ends what runs. A group that rests between two attempts has nothing to end: its last attempt stands."""
+        victims = list(victims)
         for running in victims:
             running.fate = running.fate or fate
-            if running.resting:
-                self._conclude(running)
-            else:
+        for running in victims:
+            if not running.resting:
                 self._actions.append(Cancel(running.attempt_id))
+            elif (
+                running.group.name in self._running
+            ):  # the end of another may have stopped the run, and this one with it
+                self._conclude(running)
 
     def _settle(self) -> None:
         """Moves on as far as possible: the next phase, the next groups, the end."""

@@ -1,6 +1,6 @@
 """A run foretold: which groups take part, when each runs on the virtual clock, and the least time that they could take.
 
-Everything passes at the first attempt, and takes what the history expects; nothing is cached. What is not the groups'
+Everything passes at the first attempt, and takes what the history expects. What is not the groups'
 own time, the services' start and the end of the run, is added as it was before.
 """
 
@@ -35,11 +35,18 @@ class Prediction:
 
 
 def predict(
-    phases: Sequence[Phase], durations: Mapping[str, float], *, jobs: int, resources: Mapping[str, int], apart: float
+    phases: Sequence[Phase],
+    durations: Mapping[str, float],
+    *,
+    jobs: int,
+    resources: Mapping[str, int],
+    apart: float,
+    cached: Collection[str] = (),
 ) -> Prediction:
-    """`phases` as `taking_part` leaves them; `durations` has the seconds of every group; `apart` as in Bound."""
+    """`phases` as `taking_part` leaves them; `durations` has the seconds of every group, of `cached` ones none. `apart`
+    is as in Bound."""
     bound = lower_bound(phases, durations, jobs=jobs, resources=resources, apart=apart)
-    return Prediction(jobs, simulate(phases, durations, jobs=jobs, resources=resources), bound)
+    return Prediction(jobs, simulate(phases, durations, jobs=jobs, resources=resources, cached=cached), bound)
 
 
 def taking_part(phases: Sequence[Phase], off: Collection[str]) -> tuple[Phase, ...]:

@@ -18,12 +18,12 @@ lacks. When some of that is given back, the lanes parked there are looked at, be
 nothing idles while something could start, and a start or an end costs O(log n) for n groups.
 
 Ageing: a group that needs much at once could be overtaken for ever by smaller ones that fit. The best of those that
-wait may be overtaken OVERTAKEN_AT_MOST times for each job; then what it lacks is kept for it.
+wait may be overtaken OVERTAKEN_AT_MOST times for each job; then what it needs is kept for it, as it comes back.
 """
 
 import heapq
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,19 +33,13 @@ from harness.scheduling.resources import SLOTS, Demand, Pool, demand_of
 
 OVERTAKEN_AT_MOST = 2  # times the jobs
 NO_SLOT = -1
+NOTHING = 1e-9  # seconds that are none, but for rounding
 
 
 class Placement(NamedTuple):
     group: Group
     slot: int  # the lowest of those that it takes
     waited: dict[str, float]  # since its phase began: "dependency" or a resource -> seconds
-
-
-class Doomed(NamedTuple):
-    """A group that can never start, because `cause`, on whose success it depends, did not succeed."""
-
-    group: Group
-    cause: str
 
 
 @dataclass(eq=False, slots=True)
@@ -59,15 +53,20 @@ class _Member:
     dependants: Sequence[tuple["_Member", After]] = ()
     ended: bool = False
     dependency: float = 0.0  # seconds from the start of its phase until what it depends on had ended
+    offered: float = 0.0  # when that was
     parked_before: Mapping[str, float] | None = None  # for how long its lane was, when it joined that; None: not at all
     demand: Demand = ()  # what it holds
     slots: Sequence[int] = ()  # … of these
 
-    def waited(self, parked_for: Mapping[str, float]) -> dict[str, float]:
-        """Its waits, by what it waited for, when its lane has been parked so long."""
+    def waited(self, parked_for: Mapping[str, float], now: float) -> dict[str, float]:
+        """Its waits until `now`, by what it waited for, when its lane has been parked so long."""
         before = self.parked_before or {}
-        since = {resource: seconds - before.get(resource, 0.0) for resource, seconds in parked_for.items()}
-        return {what: seconds for what, seconds in (("dependency", self.dependency), *since.items()) if seconds > 0}
+        waits = {resource: seconds - before.get(resource, 0.0) for resource, seconds in parked_for.items()}
+        # While a retry runs alone, nobody asks what could start: it has all the slots.
+        rest = now - self.offered - sum(waits.values())
+        if rest > NOTHING:
+            waits[SLOTS] = waits.get(SLOTS, 0.0) + rest
+        return {what: seconds for what, seconds in (("dependency", self.dependency), *waits.items()) if seconds > 0}
 
 
 _Candidate = tuple[float, int]
@@ -145,7 +144,7 @@ class Schedule:
         self._parked: dict[str, dict[int, list[_Entry]]] = {}  # by the resource that they lack, and how much they need
         self._waiting: list[_Entry] = []  # all that are parked
         self._stirred: set[str] = set()  # resources given back since the lanes parked there were refused
-        self._kept: _Lane | None = None  # the lane for which the resource that it lacks is kept
+        self._kept: _Lane | None = None  # the lane for whose first candidate all that it needs is kept
 
     def open(self, phase: Phase, now: float) -> None:
         """Makes the groups of `phase` candidates, as soon as what they depend on has ended."""
@@ -158,11 +157,16 @@ class Schedule:
     def start(self, now: float) -> list[Placement]:
         """Starts every candidate that fits, best first; ends early after a costless one. When it returns none, no
         candidate is left that could start, but for those that would take what is kept for another."""
-        placements, refused = [], []
+        placements: list[Placement] = []
+        refused: list[_Lane] = []
         while (lane := self._next_lane(now)) is not None:
             lacking = self._lacking(lane)
             if lacking is None:
+                kept = self._kept
                 placements.append(self._place(lane, now))
+                if kept is not self._kept:  # those that were refused for its sake may start after all
+                    self._park_all(refused)
+                    refused = []
                 if not lane.demand:
                     break  # it is as good as over, and what waits for it may come before all others
             else:
@@ -172,12 +176,14 @@ class Schedule:
         else:
             self._stirred.clear()
         # Only now: parked at once, a lane that was refused would be looked at again and again.
-        for lane in refused:
-            self._park(lane)
+        self._park_all(refused)
         return placements
 
-    def end(self, name: str, now: float, *, succeeded: bool) -> list[Doomed]:
-        """Records that a group has ended, whether or not it ever started, and frees what it held."""
+    def end(self, name: str, now: float, *, succeeded: bool) -> list[Group]:
+        """Records that a group has ended, whether or not it ever started, and frees what it held.
+
+        Returns the groups that can never start now, because they depend on its success.
+        """
         member = self._members[name]
         member.ended = True
         self._release(member)
@@ -189,7 +195,7 @@ class Schedule:
                 continue
             dependant.unmet -= 1
             if after is After.SUCCESS and not succeeded:
-                doomed.append(Doomed(dependant.group, name))
+                doomed.append(dependant.group)
             elif not dependant.unmet and dependant.group.phase in self._opened:
                 self._offer(dependant, now)
         return doomed
@@ -215,7 +221,7 @@ class Schedule:
         lane = self._lanes.get(demand)
         if lane is None:
             lane = self._lanes[demand] = _Lane(demand)
-        member.dependency = now - opened
+        member.dependency, member.offered = now - opened, now
         member.parked_before = lane.parked_until(now)
         candidate = (0.0 if phase.sequential else -member.rank, member.place)
         heapq.heappush(lane.waiting, candidate)
@@ -230,6 +236,10 @@ class Schedule:
             heapq.heappush(self._waiting, lane.entry)
         else:
             heapq.heappush(self._open, lane.entry)
+
+    def _park_all(self, lanes: Iterable[_Lane]) -> None:
+        for lane in lanes:
+            self._park(lane)
 
     def _park(self, lane: _Lane) -> None:
         """Those that need the same amount share a heap, so that one which needs too much is not even looked at."""
@@ -273,13 +283,17 @@ class Schedule:
             dropped = True
         if dropped and lane.waiting:
             self._file(lane)
+        elif dropped:
+            lane.lacking = ""  # or the next who joins it would be parked where nobody looks
 
     def _lacking(self, lane: _Lane) -> str | None:
         """What keeps the lane from starting: a resource of which too little is free, or that is kept for another."""
         lacking = self._pool.lacking(lane.demand)
         if lacking is None and self._kept is not None and self._kept is not lane:
-            kept = self._kept.lacking
-            return kept if any(resource == kept for resource, _ in lane.demand) else None
+            kept = self._kept
+            # Its slots only when nothing else is lacking: they would stand idle while it waits for a lock.
+            names = {resource for resource, _ in kept.demand if resource != SLOTS or kept.lacking == SLOTS}
+            return next((resource for resource, _ in lane.demand if resource in names), None)
         return lacking
 
     def _place(self, lane: _Lane, now: float) -> Placement:
@@ -293,7 +307,7 @@ class Schedule:
             self._keep_no_longer()
         elif member.slots:
             self._note_overtaking(candidate)
-        waited = member.waited(lane.parked_until(now))
+        waited = member.waited(lane.parked_until(now), now)
         self._drop_ended(lane)
         if lane.waiting:
             self._file(lane)
@@ -302,12 +316,13 @@ class Schedule:
     # --- ageing
 
     def _note_overtaking(self, started: _Candidate) -> None:
-        """Counts it against the best candidate that waits, and once it is enough keeps for that one what it lacks."""
+        """Counts it against the best candidate that waits, and once it is enough keeps for that one what it needs."""
         while self._waiting:
             best, lane = self._waiting[0]
             if lane.lacking and lane.is_first(best) and not self._first(lane).ended:
                 break
             heapq.heappop(self._waiting)  # stale
+            self._drop_ended(lane)
         else:
             return
         if best < started and self._kept is None:

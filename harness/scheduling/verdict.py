@@ -55,6 +55,12 @@ def final_result(running: Running, quarantine: Sequence[Quarantine]) -> GroupRes
     )
 
 
+def is_excused(running: Running, quarantine: Sequence[Quarantine]) -> bool:
+    """Whether every attempt that failed did so for what is in quarantine."""
+    failures = [outcome for outcome in running.past if outcome.status is not Status.PASSED]
+    return all(_excuse(running.group, outcome, quarantine) for outcome in failures)
+
+
 def _excuse(group: Group, last: Outcome, quarantine: Sequence[Quarantine]) -> str:
     """Why the failure does not count; empty: it does. A failed test outside quarantine makes it count."""
     for entry in quarantine:

@@ -15,6 +15,10 @@ PLAN = """
     [run]
     max_parallel_jobs = {jobs}
 
+    [[services]]
+    name = "db"
+    command = "true"
+
     [[phases]]
     name = "p"
 
@@ -30,6 +34,7 @@ PLAN = """
     [[phases.groups]]
     name = "brief"
     command = "true"
+    services = []
 
     [[phases]]
     name = "asleep"
@@ -70,12 +75,15 @@ def names(prepared: Prepared) -> list[str]:
         ({"parallel": True}, 6.0 + 3.0),
         ({}, 11.0 + 3.0),
         ({"parallel": True, "groups": "short,brief"}, 3.0 + 3.0),
+        ({"groups": "brief"}, 2.0),  # which needs no service
+        ({"shuffle": "7"}, None),
     ],
 )
 def test_a_run_is_predicted_from_what_its_groups_took(
-    project: Callable[..., Door], given: dict[str, object], seconds: float
+    project: Callable[..., Door], given: dict[str, object], seconds: float | None
 ) -> None:
-    assert prepare(project(), given).request.predicted == pytest.approx(seconds)
+    predicted = prepare(project(), given).request.predicted
+    assert predicted == (seconds if seconds is None else pytest.approx(seconds))
 
 
 def test_a_cached_group_takes_no_time(project: Callable[..., Door]) -> None:
@@ -86,6 +94,7 @@ def test_a_cached_group_takes_no_time(project: Callable[..., Door]) -> None:
     again = prepare(door, {})
     assert again.request.cached == {"long": "20250101_000001"}
     assert again.request.predicted == pytest.approx(5.0 + 3.0)
+    assert again.request.estimates["long"] == 0.0
     assert prepare(door, {"no_cache": True}).request.cached == {}
 
 

@@ -112,6 +112,34 @@ def test_a_service_that_dies_ends_what_rests(phase: MakePhase, group: Make, ends
     assert run.give(ServiceDown("db", "died")) == ["a error: service db died"]
 
 
+def test_the_end_of_one_that_rests_may_end_another(phase: MakePhase, group: Make, ends: Ends) -> None:
+    """A service dies while two of its groups rest, and the first failure stops the run."""
+    shaky = [group(name, retries=1, services=("db",)) for name in ("a", "b")]
+    run = Run(phase("p", *shaky), max_failures=1)
+    run.give(Begin())
+    run.give(ends("a", Status.FAILED))
+    run.give(ends("b", Status.FAILED))
+    assert run.give(ServiceDown("db", "died"))[-1] == "stop"
+    assert run.statuses() == {"a": "error", "b": "error"}
+
+
+def test_what_is_off_stays_skipped_when_the_run_is_stopped(phase: MakePhase) -> None:
+    run = Run(phase("p", "a", "b"), phase("stress", "c"), jobs=1, off={"stress": "phase stress is off"})
+    run.give(Begin())
+    assert run.give(SignalCame(signal.SIGINT))[-2:] == [
+        "b not_run: stopped by SIGINT",
+        "c skipped: phase stress is off",
+    ]
+
+
+def test_a_long_chain_is_skipped_whole(phase: MakePhase, group: Make, ends: Ends) -> None:
+    chain = [group(f"g{n}", after=(f"g{n - 1}",) if n else ()) for n in range(3000)]
+    run = Run(phase("p", *chain))
+    run.give(Begin())
+    assert len(run.give(ends("g0", Status.FAILED))) == 3000 + 2
+    assert run.dispatcher.results["g2999"].reason == "depends on g2998, which was skipped"
+
+
 # --- retry_alone
 
 
@@ -187,6 +215,18 @@ def test_the_plan_says_what_flaky_means(phase: MakePhase, group: Make, ends: End
     run.give(ends("a", Status.FAILED))
     run.give(ends("a", attempt=2))
     assert (run.statuses(), run.dispatcher.exit_code, run.dispatcher.stopped_by) == ({"a": "flaky"}, code, "")
+
+
+@pytest.mark.parametrize(("failed", "code"), [(("t.py::a",), 0), (("t.py::b",), 1)])
+def test_what_is_flaky_in_quarantine_does_not_count(
+    phase: MakePhase, group: Make, ends: Ends, failed: tuple[str, ...], code: int
+) -> None:
+    quarantine = [Quarantine(reason="it", expires="2026-12-31", test="t.py::a")]
+    run = Run(phase("p", group("g", retries=1, retry_delay=0.0)), flaky_fails=True, quarantine=quarantine)
+    run.give(Begin())
+    run.give(ends("g", Status.FAILED, failed_tests=failed))
+    run.give(ends("g", attempt=2))
+    assert (run.statuses(), run.dispatcher.exit_code) == ({"g": "flaky"}, code)
 
 
 # --- quarantine
@@ -294,6 +334,22 @@ def test_how_long_a_group_waited_and_for_what(phase: MakePhase, group: Make, end
         run.dispatcher.handle(arrival, at)
     waited = {name: result.waited for name, result in run.dispatcher.results.items()}
     assert waited == {"a": {}, "b": {"parallel_group:db": 4.0}, "c": {}, "d": {"dependency": 4.0}}
+
+
+def test_what_waits_for_a_retry_alone_waits_for_slots(phase: MakePhase, group: Make, ends: Ends) -> None:
+    """While the retry runs, the death of a service sets `late` free."""
+    shaky = group("shaky", retries=1, retry_alone=True, retry_delay=0.0)
+    gone = group("gone", services=("db",), after=("shaky",))
+    run = Run(phase("p", shaky, gone, group("late", any_of=("gone",))), jobs=3)
+    for at, arrival in (
+        (0.0, Begin()),
+        (1.0, ends("shaky", Status.FAILED)),
+        (3.0, ServiceDown("db", "died")),
+        (7.0, ends("shaky", attempt=2)),
+        (8.0, ends("late")),
+    ):
+        run.dispatcher.handle(arrival, at)
+    assert run.dispatcher.results["late"].waited == {"dependency": 3.0, "slots": 4.0}
 
 
 def test_a_group_waits_for_one_thing_at_a_time(phase: MakePhase, group: Make, ends: Ends) -> None:

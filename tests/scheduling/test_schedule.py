@@ -115,7 +115,7 @@ def test_slots_are_unique_among_running_groups_and_the_lowest_free(phase: MakePh
 def test_a_failure_dooms_those_that_need_success_and_frees_those_that_need_order(phase: MakePhase, group: Make) -> None:
     schedule = opened(phase("p", "a", group("b", after=("a",)), group("c", any_of=("a",))), jobs=2)
     assert started(schedule) == ["a"]
-    assert [(doomed.group.name, doomed.cause) for doomed in schedule.end("a", 0.0, succeeded=False)] == [("b", "a")]
+    assert [doomed.name for doomed in schedule.end("a", 0.0, succeeded=False)] == ["b"]
     schedule.end("b", 0.0, succeeded=False)
     assert started(schedule) == ["c"]
 
@@ -222,3 +222,46 @@ def test_no_wide_group_is_starved(jobs: int, seconds: list[float], draw: Random)
         assert running, "something must go on"
     assert overtaken <= OVERTAKEN_AT_MOST * jobs
     assert running == {"wide"}
+
+
+def test_a_lane_whose_candidates_all_died_takes_new_ones(phase: MakePhase, group: Make) -> None:
+    """b waits for the lock and ends without a start; d wants the same lock later, when it is free."""
+    groups = [group(name, parallel_group=("x",)) for name in ("a", "b")]
+    schedule = opened(phase("p", *groups, "c", group("d", parallel_group=("x",), after=("c",))))
+    assert started(schedule) == ["a", "c"]
+    schedule.end("b", 0.0, succeeded=False)
+    assert ended(schedule, "a") == []
+    assert ended(schedule, "c") == ["d"]
+
+
+def test_what_needs_two_things_is_kept_both(phase: MakePhase, group: Make) -> None:
+    """Each of them comes back at another time, and is not given away meanwhile."""
+    ones = [group(f"a{n}", parallel_group=("a",)) for n in range(20)]
+    others = [group(f"b{n}", parallel_group=("b",)) for n in range(20)]
+    both = group("both", parallel_group=("a", "b"), after=("gate",))
+    schedule = opened(phase("p", *ones, *others, both, "gate"), jobs=3, estimates={"both": 99.0, "gate": 99.0})
+    running = started(schedule)
+    assert {name[0] for name in running} == {"a", "b", "g"}
+    ended(schedule, "gate")
+    running.remove("gate")
+    overtaken = 0
+    while "both" not in running:
+        begun = ended(schedule, running.pop(0))  # those of a and of b end in turn
+        running += begun
+        overtaken += len(begun)
+    assert overtaken <= OVERTAKEN_AT_MOST * 3 + 1
+
+
+def test_ageing_goes_on_with_the_next_when_the_first_that_waits_dies(phase: MakePhase, group: Make) -> None:
+    narrow = [f"n{number}" for number in range(15)]
+    wide = [group("wide", slots=2), group("wider", slots=2)]
+    estimates = {"first": 999.0, "wide": 5.0, "wider": 4.0} | dict.fromkeys(narrow, 1.0)
+    schedule = opened(phase("p", "first", *wide, *narrow), jobs=2, estimates=estimates)
+    assert started(schedule) == ["first", "n0"]
+    schedule.end("wide", 0.0, succeeded=False)
+    number = 0
+    while begun := ended(schedule, f"n{number}"):
+        assert begun == [f"n{number + 1}"]
+        number += 1
+    assert number <= OVERTAKEN_AT_MOST * 2
+    assert ended(schedule, "first") == ["wider"]
