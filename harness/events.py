@@ -37,6 +37,7 @@ class RunStarted(Event, frozen=True):
     seed: int = 0  # of the jitter of retries, and of the order with --shuffle
     shuffled: bool = False
     shard: str = ""  # "2/4"; empty: the whole
+    filters: str = ""  # the options that left tests out of groups, as they would be typed
     all_groups: tuple[str, ...] = ()  # with a shard: what all the shards run together
     predicted: float | None = None  # makespan in seconds; None: nothing is known yet
 

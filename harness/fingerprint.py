@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -59,6 +59,8 @@ class Store(Protocol):
     """What the history does for fingerprints."""
 
     def store_fingerprint(self, group: str, digest: str, parts: dict[str, str], run_id: str, at: float) -> None: ...
+
+    def store_pass(self, group: str, digest: str, parts: dict[str, str], run_id: str, at: float) -> None: ...
 
 
 class Fingerprints:
@@ -190,7 +192,7 @@ def explain(stored: StoredFingerprint | None, now: Fingerprint) -> Verdict:
     if stored is None:
         return Verdict(False, "has not passed since its inputs were named")
     if not stored.digest:
-        return Verdict(False, f"has not passed since it failed or was flaky in run {stored.run}")
+        return Verdict(False, f"{stored.parts.get('why', 'did not pass')} in run {stored.run}")
     if stored.digest != now.digest:
         return Verdict(False, _difference(stored.parts, now.parts))
     return Verdict(True, f"unchanged since run {stored.run}")
@@ -248,6 +250,15 @@ def cached_groups(taken: Mapping[str, Fingerprint], stored: Mapping[str, StoredF
     }
 
 
+def to_withdraw(taken: Mapping[str, Fingerprint], cached: Collection[str]) -> list[str]:
+    """The groups that are about to run and may have passed before: until they pass again, that counts no more."""
+    return [name for name, fingerprint in taken.items() if not fingerprint.unknown and name not in cached]
+
+
+def why_not(status: Status) -> str:
+    return "was flaky" if status is Status.FLAKY else "failed"
+
+
 def store_passes(
     store: Store,
     results: Iterable[GroupResult],
@@ -268,11 +279,13 @@ def store_passes(
         before = taken.get(result.group)
         if result.status.is_failure or result.status is Status.FLAKY:
             if fingerprints.has_inputs(result.group):
-                store.store_fingerprint(result.group, "", {}, run_id, at)
+                store.store_fingerprint(result.group, "", {"why": why_not(result.status)}, run_id, at)
         elif result.status is Status.PASSED and not result.quarantined and before and not before.unknown:
             after = fingerprints.of(result.group)
             if after.digest == before.digest:
-                store.store_fingerprint(result.group, before.digest, before.parts, run_id, at)
+                store.store_pass(result.group, before.digest, before.parts, run_id, at)
             else:
                 moved[result.group] = after.unknown or _difference(before.parts, after.parts)
+                why = f"passed, but {moved[result.group]} meanwhile,"
+                store.store_fingerprint(result.group, "", {"why": why}, run_id, at)
     return moved

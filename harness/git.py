@@ -7,7 +7,7 @@ It must not change the repository (no lock on the index, no daemon left behind),
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +25,23 @@ _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=true")
 @dataclass(frozen=True)
 class Head:
     commit: str  # empty: not in git, or nothing was committed yet
-    dirty: bool  # whether a file that git tracks differs from it
+    dirty: bool  # whether a file differs from it, or git neither tracks nor ignores it
 
 
-def head(project: Path) -> Head:
-    """The commit that is checked out; ("", False) outside git, without git, and where git takes more than 5 s."""
+def head(project: Path, ignoring: Collection[str] = ()) -> Head:
+    """The commit that is checked out; ("", False) outside git, without git, and where git takes more than 5 s.
+
+    Files below the directories `ignoring`, relative to the project, make nothing dirty.
+    """
+    excluded = [
+        f":(exclude){path}" for path in ignoring if not Path(path).is_absolute() and ".." not in Path(path).parts
+    ]
     try:
         # Neither renames nor the distance to upstream are wanted, and each can take longer than all the rest.
         answer = _git(
             project,
-            *("status", "--porcelain=v2", "--branch", "--untracked-files=no", "--no-ahead-behind", "--no-renames"),
+            *("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--no-ahead-behind", "--no-renames"),
+            *("--", ":/", *excluded),
             timeout=TIMEOUT,
         )
     except ToolError:

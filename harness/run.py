@@ -18,6 +18,7 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ from harness.services import Services
 
 # Where nobody says otherwise. Without it a log ends in mid-line when its group is killed.
 DEFAULTS = {"PYTHONUNBUFFERED": "1"}
+LOOK = None  # in the inbox: something urgent has come
+Arrival = Input | AnyEvent | Output | None
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -89,6 +92,7 @@ class Request:
     shows_output: bool  # what groups print is shown as it comes
     estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group
     cached: Mapping[str, str] = field(default_factory=dict)  # groups that need not run -> the run in which they passed
+    filters: str = ""  # the options that leave tests out of groups, as they would be typed
     seed: int = 0  # of all that is random
     shuffle: bool = False
     shard: str = ""  # "2/4"; empty: the whole
@@ -111,11 +115,12 @@ class _Run:
         self.request = request
         self.files = files
         self.reporters = reporters
-        self.inbox: queue.SimpleQueue[Input | AnyEvent | Output] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self.began = time.monotonic()
         self.seq = 0
         self.stopped = False
         self.signals = 0
+        self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
         self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
         self.marks = _marks(request, files)
         self.services = Services(
@@ -139,6 +144,7 @@ class _Run:
             flaky_fails=request.plan.flaky == "fail",
             seed=request.seed,
             shuffle=request.shuffle,
+            may_be_empty=bool(request.shard),
         )
 
     def execute(self) -> int:
@@ -168,7 +174,8 @@ class _Run:
     def signal_came(self, number: int) -> None:
         """The signal handler: it may run between any two lines of the main thread, so it only leaves word."""
         self.signals += 1
-        self.inbox.put(SignalCame(number))
+        self.urgent.append(SignalCame(number))
+        self.inbox.put(LOOK)
         if self.signals > 1:
             self.services.hurry()
 
@@ -181,21 +188,32 @@ class _Run:
         while not self.stopped:
             self.take(self.next_arrival())
 
-    def next_arrival(self) -> Input | AnyEvent | Output:
+    def next_arrival(self) -> Arrival:
         """What comes next: out of the inbox, or because its time has come."""
         limit = self.request.global_timeout
         over = self.began + limit if limit is not None and not self.dispatcher.stopped_by else math.inf
         due = self.wakes[0][0] if self.wakes else math.inf
-        deadline = min(over, due)
-        try:
-            return self.inbox.get(timeout=None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            if due <= over:
-                return RetryDue(heapq.heappop(self.wakes)[1])
-            return TimeUp(f"the run's time of {limit:g} s was over")
+        while not self.urgent:
+            deadline = min(over, due)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return (
+                    RetryDue(heapq.heappop(self.wakes)[1])
+                    if due <= over
+                    else TimeUp(f"the run's time of {limit:g} s was over")
+                )
+            try:
+                return self.inbox.get(timeout=None if deadline == math.inf else left)
+            except queue.Empty:
+                continue
+        return self.urgent.popleft()
 
-    def take(self, arrival: Input | AnyEvent | Output) -> None:
+    def take(self, arrival: Arrival) -> None:
+        if arrival is LOOK:
+            return
         if isinstance(arrival, Output):
+            if self.dispatcher.stopped_by:
+                return  # it is in the log; what a flood has left in the inbox would be shown for minutes
             for warning in self.reporters.output(arrival.group, arrival.data):
                 self.emit(warning)
         elif isinstance(arrival, Input):
@@ -211,7 +229,7 @@ class _Run:
         """Takes what arrived while things were put away, so that no event is lost."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self.take(self.inbox.get_nowait())
+                self.take(self.urgent.popleft() if self.urgent else self.inbox.get_nowait())
 
     # --- out
 
@@ -274,6 +292,7 @@ class _Run:
             seed=request.seed,
             shuffled=request.shuffle,
             shard=request.shard,
+            filters=request.filters,
             all_groups=request.all_groups,
             predicted=request.predicted,
         )

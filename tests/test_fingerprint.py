@@ -343,6 +343,8 @@ class Memory:
     def store_fingerprint(self, group: str, digest: str, parts: dict[str, str], run_id: str, at: float) -> None:
         self.kept[group] = StoredFingerprint(digest=digest, parts=parts, run=run_id, at=at)
 
+    store_pass = store_fingerprint
+
 
 def passing(
     plan: Plan, store: Memory, meanwhile: Callable[[], object] = lambda: None, **result: Any
@@ -389,7 +391,7 @@ def test_what_was_no_plain_pass_is_not_cached_though_nothing_changed(plan: Plan,
     passing(plan, store, status=status, quarantined="because" if status is Status.FAILED else "")
     assert cached(plan, store) == {}
     verdict = explain(store.kept["api"], of(plan))
-    assert verdict.why == "has not passed since it failed or was flaky in run r1"
+    assert verdict.why == ("was flaky" if status is Status.FLAKY else "failed") + " in run r1"
     assert "unknown" not in store.kept
     passing(plan, store)
     assert cached(plan, store) == {"api": "r1", "build": "r1"}

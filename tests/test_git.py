@@ -53,9 +53,8 @@ def test_head_of_a_clean_tree(repository: Path) -> None:
     assert head(repository / "sub") == head(repository)
 
 
-def test_untracked_files_do_not_make_a_tree_dirty_and_all_else_does(repository: Path) -> None:
+def test_whatever_differs_makes_a_tree_dirty(repository: Path) -> None:
     (repository / "new").touch()
-    assert not head(repository).dirty
     git(repository, "add", "new")
     assert head(repository).dirty
     commit(repository)
@@ -179,3 +178,11 @@ def test_without_git_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     no_git(monkeypatch, tmp_path)
     with pytest.raises(UsageError, match="could not be started"):
         changed_files(tmp_path, "HEAD")
+
+
+def test_a_file_that_nobody_told_git_of_makes_it_dirty(repository: Path) -> None:
+    (repository / "logs").mkdir()
+    (repository / "logs" / "a.log").touch()
+    assert not head(repository, ignoring=("logs", "/elsewhere", "../up")).dirty
+    (repository / "script.sh").touch()
+    assert head(repository, ignoring=("logs",)).dirty

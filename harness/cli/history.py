@@ -17,7 +17,7 @@ import click
 
 from harness.cli.door import Door, caution, out, pass_door
 from harness.cli.logs import say
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.history import HISTORY_FILE, History
 from harness.model import Status
 from harness.past import PastGroup, PastRun, SlowTest
@@ -65,7 +65,12 @@ def history(door: Door, group: str | None, limit: int | None, imports: tuple[Pat
         raise nothing_yet(door.project)
     with closing(History.open(path)) as past:
         for file in imports:
-            say(f"{plural(past.absorb(file), 'new run')} in {file}")
+            new = past.absorb(file)
+            if not past.is_durable:
+                raise InfrastructureError(
+                    f"{file} was not added: " + "; ".join(past.warnings), "Make the history writable, or set it aside."
+                )
+            say(f"{plural(new, 'new run')} in {file}")
         try:
             if group is None:
                 content, lines = _of_runs(past, limit or SHOWN_RUNS)

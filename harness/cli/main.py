@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -83,8 +84,12 @@ def cli(ctx: click.Context, project: Path | None, environment: str) -> None:
 
 def main() -> int:
     """Runs the command line and returns its exit code. A signal that stopped it is raised again."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     try:
         code = cli.main(prog_name="harness", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -100,6 +105,11 @@ def main() -> int:
         # The reader of our output has gone (`list | head -1`). What is still buffered must not raise at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except Exception:
+        # Not Python's own 1, which says that tests failed.
+        traceback.print_exc()
+        click.echo("error: this is a bug of the harness; please report it with the lines above", err=True)
+        return ExitCode.INTERNAL
     if code is not None and code > 128:
         return die_of(code - 128)
     return code or ExitCode.OK

@@ -21,7 +21,8 @@ from harness.cli.runs import is_alive
 from harness.errors import InfrastructureError, InternalError
 from harness.events import Stamped, decode
 from harness.files import PRIVATE_FILE, RunFiles, all_runs, open_run
-from harness.merging import Log, Merged, ShardRun, choose
+from harness.fingerprint import why_not
+from harness.merging import Log, Merged, ShardRun, choose, ended
 from harness.merging import merge as merge_runs
 from harness.model import Status
 from harness.record import RunRecord
@@ -49,9 +50,10 @@ def merge(door: Door, directories: tuple[Path, ...]) -> int:
 
     The exit code is what one run of all groups would have ended with.
     """
-    shards, warnings = choose(read_runs(directories))
+    found = read_runs(directories)
+    shards, warnings = choose(found)
     _check(shards)
-    warnings += _remember(door, shards)
+    warnings += _remember(door, [run for run in found if run.started.shard])
     files = open_run(door.log_dir(None), datetime.now())
     merged = merge_runs(
         shards,
@@ -141,7 +143,10 @@ def _has_a_log(run: ShardRun, group: str) -> bool:
 
 
 def _remember(door: Door, shards: Iterable[ShardRun]) -> tuple[str, ...]:
-    """Records the shards' runs that have an end, and returns warnings: the history is no reason to lose the report."""
+    """Records the shards' runs, also those that newer ones replace, and returns warnings.
+
+    The history is no reason to lose the report. What failed on another machine is not `cached` on this one.
+    """
     from harness.history import HISTORY_FILE, History
 
     try:
@@ -149,9 +154,12 @@ def _remember(door: Door, shards: Iterable[ShardRun]) -> tuple[str, ...]:
     except InfrastructureError as error:
         return (f"the history was not written: {error.message}",)
     with contextlib.closing(history):
-        for run in shards:
-            if run.record.finished:
-                history.record(run.record, keep=door.plan.history_runs)
+        for run in map(ended, shards):
+            history.record(run.record, keep=door.plan.history_runs)
+            for name, group in run.record.groups.items():
+                if group.status and (group.status.is_failure or group.status is Status.FLAKY):
+                    why = {"why": f"{why_not(group.status)} in {run.name}"}
+                    history.store_fingerprint(name, "", why, run.started.run_id, run.record.started_at)
         return tuple(history.warnings)
 
 

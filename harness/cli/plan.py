@@ -118,7 +118,7 @@ def _past(door: Door) -> _Past:
         return _Past({}, None)
     history = History.open(path)
     try:
-        return _Past(history.durations(), history.apart())
+        return _Past(history.durations(door.environment), history.apart(door.environment))
     finally:
         history.close()
         caution(history.warnings)

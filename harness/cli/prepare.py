@@ -5,6 +5,7 @@ Everything that can be refused is refused here, before anything starts. It decid
 
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,15 +52,18 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     settings = resolve(given, variables, plan)
     plan = apply(plan, settings)
     history = History.open(door.project / HISTORY_FILE)
-    selected = select(plan, _selection(settings, plan, history), variables, door.environment)
+    selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     _refuse_what_cannot_run_yet(selected.phases)
-    estimates = estimate([group.name for group in plan.groups], history.durations())
+    estimates = estimate([group.name for group in plan.groups], history.durations(door.environment))
     phases = _sharded(selected.phases, selected.off, settings, plan, estimates)
     fingerprints = Fingerprints(plan, door.environment, shell, dotenv)
     running = [group for phase in phases if phase.name not in selected.off for group in phase.groups]
     taken = take(fingerprints, running)
     # Who names a test, or wants to see it pass again and again, wants it to run.
-    asked_to_run = settings.no_cache or settings.last_failed or settings.tests or settings.repeat > 1
+    # And where a failure could not be kept, an older pass must not stand for it.
+    asked_to_run = (
+        not history.is_durable or settings.no_cache or settings.last_failed or settings.tests or settings.repeat > 1
+    )
     cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
     expected = estimates.seconds | dict.fromkeys(cached, 0.0)
     services = _services(plan, selected.services, [group for group in running if group.name not in cached])
@@ -69,10 +73,10 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         expected,
         jobs=jobs,
         resources=plan.resources,
-        apart=sum(history.apart() or (0.0,)) if services else 0.0,
+        apart=sum(history.apart(door.environment) or (0.0,)) if services else 0.0,
         cached=cached,
     ).makespan
-    commit = head(door.project)
+    commit = head(door.project, ignoring=(plan.log_dir, ".harness"))
     seed = settings.shuffle if settings.shuffle not in (None, ANY_SEED) else secrets.randbelow(MAX_SEED) + 1
     request = Request(
         plan=plan,
@@ -87,6 +91,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         global_timeout=settings.global_timeout,
         shell=shell,
         dotenv=dotenv,
+        filters=_filters(settings),
         pytest=PytestOptions(markers=settings.markers, keyword=settings.keyword),
         python=str(door.project / plan.python) if plan.python else sys.executable,
         shows_output=settings.verbose or bool(settings.tests),
@@ -103,7 +108,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)
 
 
-def _selection(settings: Settings, plan: Plan, history: History) -> Selection:
+def _selection(settings: Settings, plan: Plan, history: History, environment: str) -> Selection:
     return Selection(
         groups=settings.groups,
         categories=settings.categories,
@@ -111,9 +116,15 @@ def _selection(settings: Settings, plan: Plan, history: History) -> Selection:
         tests=settings.tests,
         markers=settings.markers,
         keyword=settings.keyword,
-        rerun=rerun(plan, history.latest()) if settings.last_failed else None,
+        rerun=rerun(plan, history.latest(environment)) if settings.last_failed else None,
         changed=changed_groups(plan, changed_files(Path(plan.project), settings.changed)) if settings.changed else None,
     )
+
+
+def _filters(settings: Settings) -> str:
+    """What leaves tests out of the groups that run, as it would be typed."""
+    given = [("--markers", settings.markers), ("-k", settings.keyword), *(("--t", name) for name in settings.tests)]
+    return shlex.join(word for option, value in given if value for word in (option, value))
 
 
 def _sharded(

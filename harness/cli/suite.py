@@ -13,14 +13,16 @@ from pathlib import Path
 from harness.cli.door import Door, caution
 from harness.cli.prepare import Prepared
 from harness.config.options import Settings
-from harness.errors import InternalError
+from harness.errors import InfrastructureError, InternalError
 from harness.files import RunFiles, open_run
-from harness.fingerprint import store_passes
+from harness.fingerprint import store_passes, to_withdraw
 from harness.record import RunRecord
 from harness.reporters import Context, Detail, Reporters, standard
 from harness.reporters.text import decide_colour, decide_live
 from harness.run import execute
 from harness.verify import verify
+
+SIGNALLED = 128  # exit codes above it: a signal stopped the run, which counts more than any report
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,25 @@ def run(door: Door, prepared: Prepared) -> Finished:
     )
     github = os.environ.get("GITHUB_ACTIONS") == "true"
     reporters = Reporters(record, standard(context, live=decide_live(os.environ, sys.stdout.isatty()), github=github))
+    withdrawn = to_withdraw(prepared.taken, prepared.request.cached)
+    prepared.history.withdraw(withdrawn, files.run_id, time.time())
     try:
         exit_code = execute(prepared.request, files, reporters)
     finally:
         reporters.close()
-    if reporters.failures:
-        return Finished(max(exit_code, 3), record)
-    problems = verify(files, record)
+    if record.finished:
+        remember(prepared, record, files)
+    if reporters.failures and exit_code <= SIGNALLED:
+        raise InfrastructureError(
+            "a report of this run could not be written:\n" + "\n".join(reporters.failures),
+            f"Free some space, or make {files.log_dir} writable. What the tests did is in {files.run_dir}.",
+        )
+    problems = [] if reporters.failures else verify(files, record)
     if problems:
         raise InternalError(
             "the results of this run contradict each other:\n" + "\n".join(problems),
             f"This is a bug of the harness; the logs are good. Please report it with {files.events}.",
         )
-    remember(prepared, record, files)
     return Finished(exit_code, record)
 
 

@@ -1,6 +1,7 @@
 """`test`: runs the suite, or a part of it."""
 
 import shlex
+import signal
 from typing import Any
 
 import click
@@ -37,8 +38,11 @@ def test(door: Door, /, **given: Any) -> int:
         out().write(_listing(prepared, commands=prepared.settings.dry_run))
         return 0
     for _ in range(prepared.settings.repeat - 1):
-        if code := run(door, prepared).exit_code:
-            return code
+        finished = run(door, prepared)
+        if finished.exit_code:
+            return finished.exit_code
+        if finished.record.signals:  # it came when the run was over
+            return 128 + signal.Signals[finished.record.signals[-1].signal]
         prepared = prepare(door, given)
     return run(door, prepared).exit_code
 

@@ -92,11 +92,23 @@ class Database:
                 self._connection.close()
             self._connection = None
 
+    @property
+    def is_durable(self) -> bool:
+        return self._place is Place.FILE
+
     def _connected(self) -> "sqlite3.Connection":
+        if self._connection is not None and self._place is Place.FILE and not self._is_ours():
+            self.close()  # somebody has removed or replaced the file: what is written to the old one would be lost
         if self._connection is None:
             opened = {Place.FILE: self._open, Place.COPY: self._copy, Place.MEMORY: self._new_in_memory}
             self._connection = opened[self._place]()
         return self._connection
+
+    def _is_ours(self) -> bool:
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def _open(self) -> "sqlite3.Connection":
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +165,7 @@ class Database:
         self.warnings.append(f"{self.path} cannot be used: {error}; nothing is added to it")
 
     def _set_aside(self, error: Exception) -> None:
-        if not self.path.exists() or self.path.stat().st_ino != self._inode:
+        if not self._is_ours():
             return  # another run has done it
         stem = f"{self.path.name}.damaged-{datetime.now():%Y%m%d_%H%M%S}"
         name, copy = stem, 1

@@ -28,10 +28,10 @@ class _Standing:
     settled: bool = True  # no test of it can be failing
 
 
-def latest(connection: "sqlite3.Connection") -> dict[str, Latest]:
-    """Group -> how it stands; groups that never ran whole are not in it."""
+def latest(connection: "sqlite3.Connection", environment: str) -> dict[str, Latest]:
+    """Group -> how it stands in that environment; groups that never ran whole are not in it."""
     standings: dict[str, _Standing] = {}
-    for group, moment, status, partial, complete in _events(connection):
+    for group, moment, status, partial, complete in _events(connection, environment):
         standing = standings.setdefault(group, _Standing())
         if partial:
             standing.settled = False
@@ -44,7 +44,7 @@ def latest(connection: "sqlite3.Connection") -> dict[str, Latest]:
     return {
         group: Latest(
             status=standing.status,
-            failed_tests=() if standing.settled else _failed_tests(connection, group, standing.since),
+            failed_tests=() if standing.settled else _failed_tests(connection, environment, group, standing.since),
             whole=standing.whole,
         )
         for group, standing in standings.items()
@@ -52,26 +52,28 @@ def latest(connection: "sqlite3.Connection") -> dict[str, Latest]:
     }
 
 
-def _events(connection: "sqlite3.Connection") -> Iterator[tuple[str, Moment, Status, bool, bool]]:
+def _events(connection: "sqlite3.Connection", environment: str) -> Iterator[tuple[str, Moment, Status, bool, bool]]:
     """All that befell the groups, the oldest first: group, when, status, whether in part, whether to the end."""
     query = """
         SELECT g."group", r.started_at, r.id, g.status, g.partial, g.complete
-        FROM group_runs g JOIN runs r ON r.id = g.run
+        FROM group_runs g JOIN runs r ON r.id = g.run WHERE r.environment = ?1
         UNION ALL
         SELECT u."group", r.started_at, r.id, u.status, 0, 0 FROM unrun u JOIN runs r ON r.id = u.run
+        WHERE r.environment = ?1
         ORDER BY 2, 3
     """
-    for group, started_at, run, status, partial, complete in connection.execute(query).fetchall():
+    for group, started_at, run, status, partial, complete in connection.execute(query, (environment,)).fetchall():
         yield group, (started_at, run), Status(status), bool(partial), bool(complete)
 
 
-def _failed_tests(connection: "sqlite3.Connection", group: str, since: Moment) -> tuple[str, ...]:
+def _failed_tests(connection: "sqlite3.Connection", environment: str, group: str, since: Moment) -> tuple[str, ...]:
     """Whose latest outcome since then is a failure, in the order in which they first failed or passed."""
     outcomes = connection.execute(
         """
         SELECT n.test, t.status FROM test_names n JOIN test_runs t ON t.name = n.id JOIN runs r ON r.id = t.run
-        WHERE n."group" = ? AND (r.started_at, r.id) >= (?, ?) ORDER BY r.started_at, r.id, t.attempt, n.id
+        WHERE n."group" = ? AND r.environment = ? AND (r.started_at, r.id) >= (?, ?)
+        ORDER BY r.started_at, r.id, t.attempt, n.id
         """,
-        (group, *since),
+        (group, environment, *since),
     )
     return tuple(test for test, status in dict(outcomes.fetchall()).items() if status in FAILED_TESTS)

@@ -9,7 +9,7 @@ It must not decide anything: what an estimate or a flaky test is, is said elsewh
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = ".harness/history.sqlite3"  # in the project
 WINDOW = 5  # runs that tell how long something takes
+UNFINISHED = '{"why":"did not come to its end"}'
 SLOWEST_OF = 20  # runs of a group whose tests are compared
 
 _RUN = quoted_columns(PastRun)
@@ -54,6 +55,11 @@ class History:
         Raises InfrastructureError only where this Python has no SQLite.
         """
         return cls(Database(path))
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is written will be there the next time."""
+        return self._database.is_durable
 
     @property
     def warnings(self) -> list[str]:
@@ -103,16 +109,38 @@ class History:
         return self._database.read(add)
 
     def store_fingerprint(self, group: str, digest: str, parts: Mapping[str, str], run_id: str, at: float) -> None:
-        """What the group depended on when it passed in this run; replaces what is known of its earlier passes."""
+        """What the group depended on in this run; replaces what is known of it. An empty digest equals nothing, and the
+        part "why" says then why not."""
         values = (group, digest, msgspec.json.encode(parts).decode(), run_id, at)
         self._database.write(
             lambda connection: connection.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", values)
         )
 
+    def withdraw(self, groups: Iterable[str], run_id: str, at: float) -> None:
+        """Before a run: what its groups passed with counts no more, whatever becomes of the run."""
+        rows = [(group, "", UNFINISHED, run_id, at) for group in groups]
+        if rows:
+            self._database.write(
+                lambda connection: connection.executemany(
+                    "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", rows
+                )
+            )
+
+    def store_pass(self, group: str, digest: str, parts: Mapping[str, str], run_id: str, at: float) -> None:
+        """After a run that has withdrawn it, what the group passed with. A run that began since has the last word."""
+        values = (digest, msgspec.json.encode(parts).decode(), at, group, run_id)
+        self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE fingerprints SET digest = ?, parts = ?, at = ?"
+                """ WHERE "group" = ? AND run = ? AND digest = ''""",
+                values,
+            )
+        )
+
     # Reading
 
-    def durations(self) -> dict[str, list[float]]:
-        """Seconds of the last five runs in which each group passed, at once and with all of its tests; newest first."""
+    def durations(self, environment: str) -> dict[str, list[float]]:
+        """Seconds of each group's last five passes there, at once and with all of its tests; newest first."""
         durations: defaultdict[str, list[float]] = defaultdict(list)
         for group, seconds in self._rows(
             """
@@ -120,23 +148,25 @@ class History:
                 SELECT g."group", g.duration,
                        row_number() OVER (PARTITION BY g."group" ORDER BY r.started_at DESC, r.id DESC) AS place
                 FROM group_runs g JOIN runs r ON r.id = g.run
-                WHERE g.status = ? AND NOT g.partial
+                WHERE g.status = ? AND NOT g.partial AND r.environment = ?
             ) WHERE place <= ? ORDER BY "group", place
             """,
             Status.PASSED.value,
+            environment,
             WINDOW,
         ):
             durations[group].append(seconds)
         return dict(durations)
 
-    def apart(self) -> tuple[float, float] | None:
+    def apart(self, environment: str) -> tuple[float, float] | None:
         """Seconds until the first phase begins, and from the end of the last group to the end of the run.
 
-        Medians of the last five runs of the whole plan that passed; None where there is none.
+        Medians of the last five runs of the whole plan that passed there; None where there is none.
         """
         rows = self._rows(
             "SELECT r.services_seconds, r.wind_down FROM runs r"
-            f" WHERE r.whole AND r.exit_code = 0 {_NEWEST_FIRST} LIMIT ?",
+            f" WHERE r.whole AND r.exit_code = 0 AND r.environment = ? {_NEWEST_FIRST} LIMIT ?",
+            environment,
             WINDOW,
         )
         if not rows:
@@ -226,9 +256,9 @@ class History:
         """Hash of an error -> a message that has this hash."""
         return dict(self._rows("SELECT hash, example FROM errors"))
 
-    def latest(self) -> dict[str, Latest]:
-        """How each group stands after all its runs; groups that never ran whole are not in it."""
-        return self._database.read(latest)
+    def latest(self, environment: str) -> dict[str, Latest]:
+        """How each group stands after all its runs there; groups that never ran whole are not in it."""
+        return self._database.read(lambda connection: latest(connection, environment))
 
     def fingerprints(self) -> dict[str, StoredFingerprint]:
         """What each group depended on when it last passed, as `store_fingerprint` was told."""

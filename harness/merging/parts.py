@@ -3,6 +3,7 @@
 Protocol: `ShardRun.of` the events of every run, then `choose`. Pure: nothing here reads a file.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from harness.errors import ExitCode, InfrastructureError
 from harness.events import RunStarted, Stamped
 from harness.record import RunRecord
 
+_SHARD = re.compile(r"[1-9]\d{0,3}/[1-9]\d{0,3}", re.ASCII)
 ONE_RUN = (
     "Merge only the log directories of one run: its shards share the plan, the commit and all options but --shard."
 )
@@ -33,6 +35,8 @@ class ShardRun:
             record.apply(stamped)
         if not events or not isinstance(events[0].data, RunStarted):
             raise ValueError("it does not begin with the start of a run")
+        if events[0].data.shard and not _SHARD.fullmatch(events[0].data.shard):
+            raise ValueError(f"{events[0].data.shard!r} is no shard")
         return cls(tuple(events), log_dir, record)
 
     @property
@@ -103,6 +107,7 @@ def _check_run(runs: Sequence[ShardRun]) -> None:
     told: list[tuple[str, Callable[[ShardRun], object]]] = [
         ("number of shards", lambda run: run.started.shard.partition("/")[2]),
         ("environment", lambda run: run.started.environment),
+        ("selection of tests", lambda run: run.started.filters),
         ("commit", lambda run: run.started.commit),
         ("plan, or the selection of groups,", lambda run: run.started.all_groups),
     ]

@@ -126,6 +126,16 @@ def _completed(run: ShardRun) -> ShardRun:
     return ShardRun.of([*run.events, *added], run.log_dir)
 
 
+def ended(run: ShardRun) -> ShardRun:
+    """The run with an end of its own, also if its harness died, as the history keeps it."""
+    if run.record.finished:
+        return run
+    run = _completed(run)
+    last = run.events[-1]
+    end = RunFinished(exit_code=run.exit_code, duration=last.elapsed)
+    return ShardRun.of([*run.events, Stamped(last.seq + 1, last.time, last.elapsed, end)], run.log_dir)
+
+
 class _Keeper:
     """Which events of the shards are told: all, but for what happened in several of them and is to be counted once."""
 

@@ -60,9 +60,11 @@ class Dispatcher:
         flaky_fails: bool = False,
         seed: int = 0,
         shuffle: bool = False,
+        may_be_empty: bool = False,
     ) -> None:
         """`off` maps a phase that will not run to the reason, `cached` a group that need not run to the run in which it
-        passed. `max_failures` 0 means that failures stop nothing. `seed` is that of all that is random."""
+        passed. `max_failures` 0 means that failures stop nothing. `seed` is that of all that is random.
+        `may_be_empty`: it is no mistake that there is nothing to run."""
         self._cached = dict(cached or {})
         self._schedule = Schedule(
             phases,
@@ -75,6 +77,7 @@ class Dispatcher:
         self._quarantine = tuple(quarantine)
         self._flaky_fails = flaky_fails
         self._seed = seed
+        self._may_be_empty = may_be_empty
         self._groups = {group.name: group for phase in phases for group in phase.groups}
         self._ahead = list(reversed(phases))  # phases not yet begun, the next one last
         self._phase: Phase | None = None
@@ -133,7 +136,7 @@ class Dispatcher:
         if self.stopped_by == JOURNAL:
             return ExitCode.INFRASTRUCTURE
         if statuses <= {Status.NO_TESTS}:
-            return ExitCode.NOTHING_TO_RUN
+            return ExitCode.OK if self._may_be_empty and not statuses else ExitCode.NOTHING_TO_RUN
         if self.stopped_by == GLOBAL_TIMEOUT or failures - broken or self._flaky_failures:
             return ExitCode.TESTS_FAILED
         if failures:

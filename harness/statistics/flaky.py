@@ -126,8 +126,8 @@ class _Seen:
 
 
 def unit_of(run: PastRun) -> str:
-    """What stands for the code that the run tried: the commit, or the run itself where that does not say it all."""
-    return f"run {run.key}" if run.dirty or not run.commit else run.commit
+    """What stands for what the run tried: the commit and the environment, or the run where these do not say it all."""
+    return f"run {run.key}" if run.dirty or not run.commit else f"{run.commit} {run.environment}"
 
 
 def flakiness(runs: Iterable[PastRun], groups: Iterable[PastGroup], tests: Iterable[PastTest]) -> Report:
@@ -149,7 +149,7 @@ def flakiness(runs: Iterable[PastRun], groups: Iterable[PastGroup], tests: Itera
         clusters=clusters({i: (frozenset(one.failed), frozenset(one.errors)) for i, one in seen.items() if one.passed}),
         runs=len(past),
         commits=len(units),
-        loose=len(units - {run.commit for run in past.values()}),
+        loose=len({unit_of(run) for run in past.values() if run.dirty or not run.commit}),
         groups=len({group.group for group in known_groups}),
         tests=len({(test.group, test.test) for test in known_tests}),
     )

@@ -49,6 +49,7 @@ def ran(project: Path) -> Path:
     fingerprints = Fingerprints(plan, "local", os.environ, {})
     history = History.open(project / HISTORY_FILE)
     results = [GroupResult(group=name, status=Status.PASSED) for name in ("search", "financial", "steady")]
+    history.withdraw(["search", "financial", "steady"], "20250101_120000", 1.0)
     store_passes(history, results, take(fingerprints, plan.groups), fingerprints, run_id="20250101_120000", at=1.0)
     history.close()
     (project / "src/money.txt").write_text("more")

@@ -280,8 +280,32 @@ def test_a_harness_that_died_has_lost_what_it_ran(call, shard: Make, project: Pa
     assert result.return_value == 3
     assert parse_status(newest(project).status("search").read_text())["STATUS"] == "lost"
     history = History.open(project / HISTORY_FILE)
-    assert [run.shard for run in history.runs(10)] == ["1/2"]
+    assert [run.shard for run in history.runs(10)] == ["2/2", "1/2"]
+    assert not history.latest("local")["search"].whole
     history.close()
+
+
+def test_what_failed_on_another_machine_is_not_cached_here(call, shard: Make, project: Path) -> None:
+    history = History.open(project / HISTORY_FILE)
+    history.store_fingerprint("search", "passed", {}, "20250101_000000", 1.0)
+    failed = shard(2)
+    lines = failed.files.events.read_bytes().splitlines(keepends=True)
+    failed.files.events.write_bytes(b"".join(lines[:-3]))  # the end of its search
+    failed.end("search", Status.FAILED)
+    failed.finish(exit_code=1)
+    shard(1).finish()
+    assert call(merge, "shards").return_value == 1
+    assert history.fingerprints()["search"].digest == ""
+    history.close()
+
+
+@pytest.mark.parametrize("shards", ["zz", "0/2", "3", "1/2/3", "-1/2"])
+def test_what_is_no_shard(call, shard: Make, shards: str) -> None:
+    shard(1).finish()
+    wrong = shard(2).finish()
+    wrong.files.events.write_text(wrong.files.events.read_text().replace('"shard":"2/2"', f'"shard":"{shards}"'))
+    with pytest.raises(InfrastructureError, match="is no shard"):
+        call(merge, "shards")
 
 
 @pytest.mark.parametrize("host", ["", "here"])

@@ -4,10 +4,12 @@ import json
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
+import psutil
 import pytest
-from projects import Harness, Ran
+from projects import Harness, Ran, eventually
 
-from harness.events import AttemptStarted, ServiceStarted
+from harness.events import AttemptStarted, GroupFinished, ServiceStarted
+from harness.files import all_runs
 
 PLAN = """
     [run]
@@ -225,3 +227,80 @@ def test_changed_runs_what_git_says_has_changed(suite: Harness) -> None:
     refused = suite.run("test", "--changed", "nowhere")
     assert refused.code == 2
     assert 'git knows no commit "nowhere"' in refused.stderr
+
+
+ONE = """
+    [[phases]]
+    name = "p"
+
+    [[phases.groups]]
+    name = "one"
+    command = "test ! -e FAIL && {more}"
+    inputs = "in.txt"
+
+    [[phases.groups]]
+    name = "slow"
+    command = "test ! -e FAIL || sleep 60"
+"""
+
+
+@pytest.fixture
+def one(harness: Harness) -> Harness:
+    """A group that has passed, and now fails for what is none of its inputs."""
+    harness.plan(ONE.format(more="true"))
+    harness.write("in.txt", "")
+    assert harness.run("test").statuses["one"] == "passed"
+    assert harness.run("test").statuses["one"] == "cached"
+    harness.write("FAIL", "")
+    return harness
+
+
+def is_cached(harness: Harness) -> bool:
+    explained = json.loads(harness.run("cache", "--format", "json", "one").stdout)["groups"]
+    return bool(explained[0]["cached"])
+
+
+def test_an_older_pass_does_not_outlive_a_harness_that_was_killed(one: Harness) -> None:
+    process = one.start("test", "--no-cache", "--parallel")
+    eventually(lambda: len(all_runs(one.directory / "logs")) == 3, "the third run")
+    one.await_event(GroupFinished, 1)
+    process.kill()
+    one.finish(process)
+    assert not is_cached(one)
+    for left in psutil.process_iter():  # what it ran, which is not this test's concern
+        try:
+            if left.environ().get("HARNESS_TEST_MARK") == one.mark:
+                left.kill()
+        except psutil.Error:
+            continue
+
+
+def test_an_older_pass_does_not_outlive_a_failure_whose_report_could_not_be_written(one: Harness) -> None:
+    report = one.directory / "logs" / "test-report.json"
+    report.unlink()
+    report.mkdir()
+    ran = one.run("test", "--no-cache", "--groups", "one")
+    assert ran.code == 3
+    assert "a report of this run could not be written" in ran.stderr
+    report.rmdir()
+    assert not is_cached(one)
+    assert one.run("test", "--last-failed", "--list").stdout.split() == ["p", "(1", "at", "a", "time)", "one"]
+
+
+def test_environments_do_not_mix(harness: Harness) -> None:
+    harness.plan(
+        """
+        [environments.staging]
+        env = { CODE = "1" }
+        [[phases]]
+        name = "p"
+        [[phases.groups]]
+        name = "a"
+        command = "exit ${CODE:-0}"
+        """
+    )
+    assert harness.run("--environment", "staging", "test").code == 1
+    assert harness.run("test").code == 0
+    assert harness.run("test", "--last-failed").code == 4
+    assert harness.run("--environment", "staging", "test", "--last-failed").statuses == {"a": "failed"}
+    assert json.loads(harness.run("flaky", "--format", "json").stdout)["items"][0]["verdict"] != "flaky"

@@ -189,3 +189,21 @@ def test_groups_find_their_services(harness: Harness) -> None:
         """
     )
     assert harness.run("test").code == 0
+
+
+def test_a_flood_of_output_does_not_drown_a_signal(harness: Harness) -> None:
+    harness.plan(
+        """
+        [[phases]]
+        name = "p"
+        [[phases.groups]]
+        name = "flood"
+        command = "exec yes"
+        """
+    )
+    process = harness.start("test", "--verbose", "--global-timeout", "1s")
+    assert process.stdout
+    while process.poll() is None and process.stdout.read(65536):
+        pass
+    ran = harness.finish(process)
+    assert (ran.code, ran.statuses) == (1, {"flood": "timed_out"})

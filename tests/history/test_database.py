@@ -283,7 +283,7 @@ sys.stdin.read()  # until all are there
 past = History.open(Path(sys.argv[1]))
 for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):
     past.record(make_record(number, {"a": Ended(attempts=[{"t": "passed"}])}), keep=1000)
-    past.durations()
+    past.durations("local")
 past.close()
 if past.warnings:
     sys.exit("\\n".join(past.warnings))
@@ -302,3 +302,27 @@ def test_runs_side_by_side_lose_nothing(path: Path) -> None:
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0] * 6
     assert len(History.open(path).runs(MANY)) == 60
+
+
+# What becomes of the file while it is open
+
+
+def test_a_file_that_is_removed_meanwhile_is_made_anew(path: Path) -> None:
+    past = filled(path, 1)
+    for each in path.parent.glob("history.sqlite3*"):
+        each.unlink()
+    past.record(make_record(2, {"a": "passed"}), keep=MANY)
+    past.close()
+    assert ids(History.open(path)) == ["2"]
+
+
+def test_a_file_that_is_replaced_meanwhile_is_the_one_to_write(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "history.sqlite3"
+    filled(other, 7).close()
+    past = filled(path, 1)
+    for each in path.parent.glob("history.sqlite3-*"):
+        each.unlink()
+    other.rename(path)
+    past.record(make_record(2, {"a": "passed"}), keep=MANY)
+    past.close()
+    assert sorted(ids(History.open(path))) == ["2", "7"]

@@ -71,25 +71,25 @@ def standing(status: str, *failed: str, whole: bool = True) -> Latest:
 def test_histories(past: History, runs: list[Ended], expected: Latest | None) -> None:
     for number, ended in enumerate(runs):
         past.record(make_record(number, {"a": ended}), keep=MANY)
-    assert past.latest().get("a") == expected
+    assert past.latest("local").get("a") == expected
 
 
 def test_groups_stand_by_themselves(past: History) -> None:
     past.record(make_record(1, {"a": FAIL, "b": PASS}), keep=MANY)
     past.record(make_record(2, {"b": FAIL}), keep=MANY)
-    assert past.latest() == {"a": standing("failed", "x"), "b": standing("failed", "x")}
+    assert past.latest("local") == {"a": standing("failed", "x"), "b": standing("failed", "x")}
 
 
 def test_a_group_that_was_off_stands_as_before(past: History) -> None:
     past.record(make_record(1, {"a": PASS}), keep=MANY)
     past.record(make_record(2, {"a": "skipped"}, off={"p": "RUN_STRESS_TESTS is not true"}), keep=MANY)
-    assert past.latest() == {"a": standing("passed")}
+    assert past.latest("local") == {"a": standing("passed")}
 
 
 def test_the_time_of_a_run_counts_and_not_when_it_was_told_of(past: History) -> None:
     past.record(make_record(2, {"a": PASS}), keep=MANY)
     past.record(make_record(1, {"a": FAIL}), keep=MANY)
-    assert past.latest() == {"a": standing("passed")}
+    assert past.latest("local") == {"a": standing("passed")}
 
 
 outcomes = st.sampled_from(["passed", "failed", "error", "skipped"])
@@ -110,7 +110,7 @@ def test_the_reference_agrees(runs: list[Ended]) -> None:
     with TemporaryDirectory() as directory, closing(History.open(Path(directory, "history"))) as past:
         for number, ended in enumerate(runs):
             past.record(make_record(number, {"a": ended}), keep=MANY)
-        found = past.latest().get("a")
+        found = past.latest("local").get("a")
     assert (found and (found.status.value, set(found.failed_tests), found.whole)) == expected
 
 

@@ -68,8 +68,8 @@ def test_it_outlives_the_process(path: Path) -> None:
 
 def test_an_empty_history(past: History) -> None:
     assert past.runs(MANY) == past.all_groups() == past.all_tests() == past.groups("a", MANY) == []
-    assert past.durations() == past.latest() == past.fingerprints() == past.failed_groups(MANY) == {}
-    assert past.apart() is None
+    assert past.durations("local") == past.latest("local") == past.fingerprints() == past.failed_groups(MANY) == {}
+    assert past.apart("local") is None
     assert past.slowest_tests("a", MANY) == []
 
 
@@ -121,7 +121,7 @@ def test_durations_are_those_of_the_last_five_whole_passes(histories: list[dict[
             for name, (status, partial) in groups.items():
                 if status == "passed" and not partial:
                     expected[name].insert(0, 1.0 + number)
-        assert past.durations() == {name: seconds[:5] for name, seconds in expected.items()}
+        assert past.durations("local") == {name: seconds[:5] for name, seconds in expected.items()}
 
 
 def test_the_time_apart_is_that_of_whole_runs_that_passed(past: History) -> None:
@@ -131,7 +131,7 @@ def test_the_time_apart_is_that_of_whole_runs_that_passed(past: History) -> None
     past.record(make_record(6, {"a": "failed"}, services=70.0), keep=MANY)
     past.record(make_record(7, {"a": Ended(partial=True)}, services=70.0), keep=MANY)
     past.record(make_record(8, {"a": "passed"}, services=70.0, shard="1/2"), keep=MANY)
-    assert past.apart() == (3.0, 0.5)
+    assert past.apart("local") == (3.0, 0.5)
 
 
 def test_the_slowest_tests(past: History) -> None:
@@ -173,6 +173,27 @@ def test_failed_groups_are_those_of_the_newest_runs_in_order(past: History) -> N
     assert past.failed_groups(2) == {old: ["a"], new: ["a", "z"]}
 
 
+def test_a_run_that_began_since_has_the_last_word(past: History) -> None:
+    past.withdraw(["a", "b"], "r1", 1.0)
+    assert {name: kept.digest for name, kept in past.fingerprints().items()} == {"a": "", "b": ""}
+    past.withdraw(["b"], "r2", 2.0)
+    for group in "ab":
+        past.store_pass(group, "passed", {"x": "1"}, "r1", 3.0)
+    kept = past.fingerprints()
+    assert (kept["a"].digest, kept["a"].run, kept["a"].parts) == ("passed", "r1", {"x": "1"})
+    assert (kept["b"].digest, kept["b"].run) == ("", "r2")
+
+
+def test_environments_are_apart(past: History) -> None:
+    past.record(make_record(1, {"a": Ended(duration=5.0)}, services=3.0), keep=MANY)
+    past.record(make_record(2, {"a": Ended("failed", duration=1.0)}, environment="staging"), keep=MANY)
+    assert (past.durations("local"), past.durations("staging")) == ({"a": [5.0]}, {})
+    assert past.apart("staging") is None
+    assert past.apart("local") is not None
+    assert [past.latest(name)["a"].status.value for name in ("local", "staging")] == ["passed", "failed"]
+    assert past.latest("nowhere") == {}
+
+
 # Another machine's
 
 
@@ -195,7 +216,7 @@ def test_absorbing_adds_what_is_new(open_history: Callable[..., History], tmp_pa
     assert ours.runs(MANY) == together.runs(MANY)
     assert ours.all_groups() == together.all_groups()
     assert sorted(ours.all_tests(), key=repr) == sorted(together.all_tests(), key=repr)
-    assert ours.latest() == together.latest()
+    assert ours.latest("local") == together.latest("local")
     assert ours.examples() == together.examples()
 
 

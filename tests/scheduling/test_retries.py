@@ -278,6 +278,13 @@ def test_a_pass_in_quarantine_is_a_pass(phase: MakePhase, ends: Ends) -> None:
 # --- cached
 
 
+@pytest.mark.parametrize(("may_be_empty", "code"), [(False, 4), (True, 0)])
+def test_a_shard_may_have_nothing_to_run(phase: MakePhase, may_be_empty: bool, code: int) -> None:
+    run = Run(phase("stress", "a"), off={"stress": "it is off"}, may_be_empty=may_be_empty)
+    assert run.give(Begin())[-1] == "stop"
+    assert run.dispatcher.exit_code == code
+
+
 def test_a_cached_group_takes_no_slot_and_lets_others_start(phase: MakePhase, group: Make, ends: Ends) -> None:
     run = Run(
         phase("core", "a", sequential=True),
