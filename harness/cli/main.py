@@ -89,7 +89,7 @@ def main() -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     try:
         code = cli.main(prog_name="harness", standalone_mode=False)
-        sys.stdout.flush()
+        _flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -102,8 +102,7 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):
         return die_of(signal.SIGINT)
     except BrokenPipeError:
-        # The reader of our output has gone (`list | head -1`). What is still buffered must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # the reader has gone, as in `list | head -1`
         return ExitCode.OK
     except Exception:
         # Not Python's own 1, which says that tests failed.
@@ -113,6 +112,19 @@ def main() -> int:
     if code is not None and code > 128:
         return die_of(code - 128)
     return code or ExitCode.OK
+
+
+def _flush() -> None:
+    """A console that is full or gone changes nothing of what was done: the exit code stands."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+
+
+def _forget_output() -> None:
+    """What is still buffered must not raise when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _environment(argv: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,15 @@ def test_errors_have_the_codes_of_the_page(error: HarnessError, name: str) -> No
 
 def test_set_up_fails_as_infrastructure() -> None:
     assert documented()["INFRASTRUCTURE"] == bootstrap.INFRASTRUCTURE
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "| head -0"])
+def test_a_console_that_cannot_be_written_changes_no_exit_code(tmp_path: Path, redirection: str) -> None:
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    (tmp_path / "harness.toml").write_text('[[phases]]\nname = "p"\n[[phases.groups]]\nname = "a"\ncommand = "false"\n')
+    script = f"set -o pipefail; '{sys.executable}' -I -m harness test {redirection}"
+    ended = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
