@@ -32,7 +32,6 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,14 +41,13 @@ from pathlib import Path
 
 from harness.endings import descriptor_of_end, has_survivors
 from harness.errors import InfrastructureError
-from harness.profile import SAMPLER
+from harness.profile import SAMPLER, told_peak
 from harness.pump import LONGEST_WAIT, Pump, Sink
 
 SIDE_VARIABLE = "HARNESS_TEST_EVENTS_FD"
 
 _LINGER = 0.2  # seconds that the rest of a group has after its leader's end
 _LOOK_AGAIN = 0.01  # seconds between looks for survivors that hold no pipe
-_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 class ToolError(InfrastructureError):
@@ -172,17 +170,11 @@ def run(
         started_at=started_at,
         duration=duration,
         cpu_seconds=max(usage.ru_utime + usage.ru_stime, tree.cpu_seconds),
-        peak_memory=max(_told_peak(usage), tree.peak_memory),
+        peak_memory=max(told_peak(usage), tree.peak_memory),
         timed_out=timed_out,
         stopped=stopped,
         leaked=leaked,
     )
-
-
-def _told_peak(usage: resource.struct_rusage) -> int:
-    """The kernel's figure in bytes; 0 where it may be the harness's own, with which every process starts."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss * _MEMORY_UNIT if usage.ru_maxrss > own else 0
 
 
 def _attend(

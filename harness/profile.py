@@ -18,6 +18,8 @@ It must not judge what it sees, or keep a process alive.
 
 import contextlib
 import os
+import resource
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.5  # seconds
 SHARE = 0.01  # of a core that looking may cost at most
+_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 Identity = tuple[int, float]  # pid and time of birth: pids are used again
 
@@ -194,3 +197,12 @@ def _seen(process: "psutil.Process") -> Seen:
 
 
 SAMPLER = Sampler()
+
+
+def told_peak(usage: resource.struct_rusage) -> int:
+    """The kernel's figure of a process that has ended, in bytes.
+
+    0 where it may be the harness's own, with which every process starts.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * _MEMORY_UNIT if usage.ru_maxrss > own else 0

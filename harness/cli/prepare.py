@@ -68,14 +68,16 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     expected = estimates.seconds | dict.fromkeys(cached, 0.0)
     services = _services(plan, selected.services, [group for group in running if group.name not in cached])
     jobs = settings.jobs if settings.parallel else 1
-    predicted = predict(
-        taking_part(phases, selected.off),
-        expected,
-        jobs=jobs,
-        resources=plan.resources,
-        apart=sum(history.apart(door.environment) or (0.0,)) if services else 0.0,
-        cached=cached,
-    ).makespan
+    predicted = None
+    if settings.shuffle is None and _is_foreseeable(running, estimates):
+        predicted = predict(
+            taking_part(phases, selected.off),
+            expected,
+            jobs=jobs,
+            resources=plan.resources,
+            apart=sum(history.apart(door.environment) or (0.0,)) if services else 0.0,
+            cached=cached,
+        ).makespan
     commit = head(door.project, ignoring=(plan.log_dir, ".harness"))
     seed = settings.shuffle if settings.shuffle not in (None, ANY_SEED) else secrets.randbelow(MAX_SEED) + 1
     request = Request(
@@ -101,7 +103,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         shuffle=settings.shuffle is not None,
         shard=str(settings.shard or ""),
         all_groups=tuple(group.name for phase in selected.phases for group in phase.groups) if settings.shard else (),
-        predicted=None if settings.shuffle is not None or not _foreseeable(running, estimates) else predicted,
+        predicted=predicted,
         commit=commit.commit,
         dirty=commit.dirty,
     )
@@ -144,7 +146,7 @@ def _services(plan: Plan, selected: Collection[str], running: Sequence[Group]) -
     return tuple(service.name for service in plan.services if service.name in needed and service.name in selected)
 
 
-def _foreseeable(running: Sequence[Group], estimates: Estimates) -> bool:
+def _is_foreseeable(running: Sequence[Group], estimates: Estimates) -> bool:
     """Whether anything is known of what will run: not of parts of groups."""
     return any(group.name not in estimates.unknown for group in running) and not any(group.partial for group in running)
 
