@@ -16,7 +16,11 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+import msgspec
+
+from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, run
@@ -47,9 +51,58 @@ class Output:
 Notify = Callable[[AnyEvent | Output], None]
 
 
-def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Outcome:
+class Left(NamedTuple):
+    """What became of the surroundings of an attempt that has ended."""
+
+    leaked: bool = False  # something of theirs is still there
+    contaminates: tuple[str, ...] = ()  # as in Outcome
+
+
+class Surroundings(Protocol):
+    """What is made around an attempt: its isolated environments. Called in the attempt's thread."""
+
+    def enter(self, job: Job, control: Control) -> Job:
+        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left then.
+
+        Making is not broken off by `control`, but what has not begun when it is asked to stop is not made any more.
+        """
+        ...
+
+    def leave(self, job: Job, status: Status) -> Left:
+        """Takes down what `enter` made. Called once for every job that entered, however its attempt ended."""
+        ...
+
+
+def run_attempt(
+    job: Job, notify: Notify, control: Control | None = None, surroundings: Surroundings | None = None
+) -> Outcome:
     """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it."""
     control = control or Control()
+    if surroundings is None:
+        return _run(job, notify, control)
+    started_at, started = time.time(), time.monotonic()
+    try:
+        inside = surroundings.enter(job, control)
+    except HarnessError as error:
+        return _outcome(job, Status.ERROR, _one_line(error), (), None, started_at, time.monotonic() - started)
+    except Exception as error:  # as below
+        return _outcome(job, Status.ERROR, _failure(error), (), None, started_at, time.monotonic() - started)
+    outcome = _run(inside, notify, control)
+    try:
+        left = surroundings.leave(inside, outcome.status)
+    except Exception as error:
+        left = Left(leaked=True)
+        outcome = msgspec.structs.replace(outcome, status=Status.ERROR, reason=_failure(error))
+    return msgspec.structs.replace(
+        outcome,
+        started_at=started_at,
+        duration=time.monotonic() - started,
+        leaked=outcome.leaked or left.leaked,
+        contaminates=left.contaminates,
+    )
+
+
+def _run(job: Job, notify: Notify, control: Control) -> Outcome:
     started_at, started = time.time(), time.monotonic()
     log = _Log(job.log)
     tests = KnownTests(job.group, job.attempt, notify)
@@ -92,11 +145,19 @@ def run_attempt(job: Job, notify: Notify, control: Control | None = None) -> Out
         status, reason = Status.ERROR, _why_not_started(job, error)
     # An attempt runs in a thread of a pool: what escaped here would be lost there, and its group never end.
     except Exception as error:
-        status, reason = Status.ERROR, f"the harness failed: {type(error).__name__}: {error}"
+        status, reason = Status.ERROR, _failure(error)
     log.close()
     if log.problem:
         status, reason, failed_tests = Status.ERROR, log.problem, ()
     return _outcome(job, status, reason, failed_tests, ended, started_at, time.monotonic() - started)
+
+
+def _failure(error: Exception) -> str:
+    return f"the harness failed: {type(error).__name__}: {error}"
+
+
+def _one_line(error: HarnessError) -> str:
+    return " ".join(f"{error.message} {error.cure}".split())
 
 
 def _source(job: Job, tests: KnownTests) -> TestStream | Report | None:

@@ -5,7 +5,7 @@ hands it to every reporter in order; `events.jsonl` holds them all, one JSON obj
 import nothing but model.py, and nothing here knows who emits or reads them.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -108,6 +108,29 @@ class AttemptFinished(Event, frozen=True):
     outcome: Outcome
 
 
+class LeaseMade(Event, frozen=True):
+    """An isolated thing is there for a group; or, without a group, for nobody, to see who touches it."""
+
+    token: str
+    entry: str
+    kind: str
+    group: str
+    attempt: int
+    details: dict[str, str]  # names and addresses, no secrets
+    seconds: float  # that it took
+
+
+class LeaseEnded(Event, frozen=True):
+    """An isolated thing was removed, or kept because somebody asked for it; or it could not be removed."""
+
+    token: str
+    entry: str
+    group: str
+    ending: Literal["released", "kept", "leaked"]
+    reason: str = ""  # why it leaked
+    seconds: float = 0.0
+
+
 class RetryScheduled(Event, frozen=True):
     """An attempt failed, and the group gets another one."""
 
@@ -151,6 +174,8 @@ AnyEvent = (
     | TestStarted
     | TestFinished
     | AttemptFinished
+    | LeaseMade
+    | LeaseEnded
     | RetryScheduled
     | GroupFinished
     | SignalReceived

@@ -101,6 +101,7 @@ class Group(Noun, frozen=True):
     services: tuple[str, ...] = ()  # names of the services that must be up, dependencies included
     env: dict[str, str] = {}
     isolate: tuple[str, ...] = ()
+    holds: dict[str, int] = {}  # what its environments use up: entry of `isolate` -> units (planning/kinds.py)
     workers: int = 0  # 0: pytest runs in one process
     dist: Literal["load", "loadfile", "loadscope", "worksteal"] = "loadfile"
     inputs: tuple[str, ...] = ()  # globs, relative to the project
@@ -170,6 +171,15 @@ class Isolation(Noun, frozen=True):
     options: dict[str, object] = {}
 
 
+class Budget(Noun, frozen=True):
+    """What requests are taken from, one by one, by any process. At least one of the two bounds is set."""
+
+    name: str
+    concurrent: int | None = None  # requests at the same time
+    requests: int | None = None  # … in any `window`
+    window: float = 1.0  # seconds
+
+
 class Quarantine(Noun, frozen=True):
     """A group or a test whose failure does not count until the end of a day. Exactly one of the two is set."""
 
@@ -192,6 +202,7 @@ class Plan(Noun, frozen=True):
     env_files: tuple[str, ...] = (".env",)
     env: dict[str, str] = {}
     resources: dict[str, int] = {}
+    budgets: tuple[Budget, ...] = ()
     services: tuple[Service, ...] = ()
     environments: tuple[Environment, ...] = ()
     isolation: tuple[Isolation, ...] = ()
@@ -238,6 +249,8 @@ class Job(Noun, frozen=True):
     statuses: dict[int, Status]  # what an exit code means; any other is `failed`
     reports_tests: bool  # whether the process streams test events (harness/pytest_plugin)
     results: str = ""  # as in Group
+    isolate: tuple[str, ...] = ()  # as in Group
+    workers: int = 0  # as in Group: each has environments of its own
 
     @property
     def attempt_id(self) -> str:
@@ -257,7 +270,8 @@ class Outcome(Noun, frozen=True):
     reason: str = ""  # one line, for people
     cpu_seconds: float = 0.0
     peak_memory: int = 0  # 0: not known
-    leaked: bool = False  # a process of its own outlived it
+    leaked: bool = False  # a process of its own, or a lease, outlived it
+    contaminates: tuple[str, ...] = ()  # what was touched while it ran that was not its own, and who else ran
     failed_tests: tuple[str, ...] = ()  # their ids, where these alone are why it `failed`
 
     @property
@@ -278,6 +292,7 @@ class GroupResult(Noun, frozen=True):
     cpu_seconds: float = 0.0
     peak_memory: int = 0
     leaked: bool = False
+    contaminates: tuple[str, ...] = ()  # as in Outcome, of all attempts
     waited: dict[str, float] = {}  # before it started: "dependency", or what it lacked, as "slots" -> seconds
     quarantined: str = ""  # why its failure does not count; empty: it does
     cached_from: str = ""  # the run in which it passed, if it is `cached`

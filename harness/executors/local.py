@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from harness.attempt import Output, run_attempt
+from harness.attempt import Output, Surroundings, run_attempt
 from harness.events import AnyEvent
 from harness.model import Job, Outcome
 from harness.process import Control
@@ -13,9 +13,12 @@ from harness.process import Control
 class LocalExecutor:
     """At most `jobs` attempts at a time; more wait for a thread. Threads start as they are needed and are kept."""
 
-    def __init__(self, jobs: int, notify: Callable[[AnyEvent | Output], None]) -> None:
-        """`notify` gets the events and output of all attempts, from their threads."""
+    def __init__(
+        self, jobs: int, notify: Callable[[AnyEvent | Output], None], surroundings: Surroundings | None = None
+    ) -> None:
+        """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around each."""
         self._notify = notify
+        self._surroundings = surroundings
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
         self._lock = threading.Lock()
         self._controls: dict[str, Control] = {}  # by attempt id, of those that have not ended
@@ -48,7 +51,7 @@ class LocalExecutor:
 
     def _run(self, job: Job, control: Control) -> Outcome:
         try:
-            return run_attempt(job, self._notify, control)
+            return run_attempt(job, self._notify, control, self._surroundings)
         finally:
             with self._lock:
                 del self._controls[job.attempt_id]

@@ -1,12 +1,14 @@
 """From checked rows to the nouns of model.py. Runs only when a plan has no problems, so it checks nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.model import Environment, Group, Isolation, Phase, Plan, Quarantine, Ready, Service, Stage, Variable
-from harness.planning.check import implied_services
+from harness.model import Budget, Environment, Group, Isolation, Phase, Plan, Quarantine, Ready, Service, Stage, Variable
+from harness.planning.check import implied_services, texts
 from harness.planning.compound import Row
+from harness.planning.kinds import units
 from harness.planning.problems import Path
+from harness.planning.substitute import references
 
 LOCAL = "local"
 
@@ -16,10 +18,11 @@ def build(project: str, plan: Row, tests: Mapping[Path, tuple[str, ...]]) -> Pla
     run: Row = plan["run"]
     services = {row["name"]: _service(row) for row in plan["services"]}
     environments = {name: _environment(name, row, services) for name, row in plan["environments"].items()}
+    isolation = tuple(_isolation(name, row) for name, row in plan["isolation"].items())
     environments.setdefault(LOCAL, Environment(name=LOCAL, services=tuple(services)))
     return Plan(
         project=project,
-        phases=tuple(_phase(row, run, services, tests) for row in plan["phases"]),
+        phases=tuple(_phase(row, run, services, isolation, tests) for row in plan["phases"]),
         test_root=run["test_root"],
         log_dir=run["log_dir"],
         python=run["python"] or "",
@@ -27,10 +30,11 @@ def build(project: str, plan: Row, tests: Mapping[Path, tuple[str, ...]]) -> Pla
         global_timeout=run["global_timeout"],
         env_files=(".env",) if run["env_files"] is None else run["env_files"],
         env=run["env"],
-        resources=plan["resources"],
+        resources={name: count for name, count in plan["resources"].items() if not isinstance(count, Budget)},
+        budgets=tuple(budget for budget in plan["resources"].values() if isinstance(budget, Budget)),
         services=tuple(services.values()),
         environments=tuple(environments.values()),
-        isolation=tuple(_isolation(name, row) for name, row in plan["isolation"].items()),
+        isolation=isolation,
         pipeline=tuple(Stage(**_plain(row)) for row in plan["pipeline"]),
         variables=tuple(Variable(name=name, **_plain(row)) for name, row in plan["variables"].items()),
         flaky=run["flaky"],
@@ -68,21 +72,41 @@ def _environment(name: str, row: Row, services: Mapping[str, Service]) -> Enviro
     return Environment(name=name, services=closure(wanted, services), env=row["env"])
 
 
-def _phase(row: Row, run: Row, services: Mapping[str, Service], tests: Mapping[Path, tuple[str, ...]]) -> Phase:
-    groups = tuple(_group(group, row["name"], run, services, tests) for group in row["groups"])
+def _phase(
+    row: Row,
+    run: Row,
+    services: Mapping[str, Service],
+    isolation: Sequence[Isolation],
+    tests: Mapping[Path, tuple[str, ...]],
+) -> Phase:
+    groups = tuple(_group(group, row["name"], run, services, isolation, tests) for group in row["groups"])
     return Phase(name=row["name"], sequential=row["sequential"], when=row["when"] or "", groups=groups)
 
 
 def _group(
-    row: Row, phase: str, run: Row, services: Mapping[str, Service], tests: Mapping[Path, tuple[str, ...]]
+    row: Row,
+    phase: str,
+    run: Row,
+    services: Mapping[str, Service],
+    isolation: Sequence[Isolation],
+    tests: Mapping[Path, tuple[str, ...]],
 ) -> Group:
     values = dict(row)
     for key in ("timeout", "grace", "retries", "retry_delay", "retry_alone"):
         if values[key] is None:
             values[key] = run[key]
-    wanted = services if row["services"] is None else (*row["services"], *implied_services(row))
+    own = [entry for entry in isolation if entry.name in row["isolate"]]
+    wanted = services if row["services"] is None else (*row["services"], *implied_services(row), *_rests_on(own))
+    # Each worker of pytest-xdist has environments of its own.
+    holds = {entry.name: units(entry.kind, entry.options) * max(row["workers"], 1) for entry in own}
+    values["holds"] = {name: amount for name, amount in holds.items() if amount}
     values |= {"tests": tests.get(row.path, ()), "services": closure(wanted, services), "results": row["results"] or ""}
     return Group(phase=phase, **values)
+
+
+def _rests_on(entries: Iterable[Isolation]) -> Iterable[str]:
+    """The services that these environments are made on."""
+    return (name for entry in entries for _, text in texts(entry.options, ()) for name, _ in references(text))
 
 
 def _isolation(name: str, row: Row) -> Isolation:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from harness.model import Dependency, LockMode
+from harness.model import Budget, Dependency, LockMode
 from harness.planning.compound import Row
 from harness.planning.cycles import find_cycles
 from harness.planning.problems import Path, Problems, did_you_mean, show, show_path
@@ -185,7 +185,9 @@ def _check_needs(row: Row, resources: Mapping[str, Any], problems: Problems) -> 
         count = resources.get(name)
         if need is INVALID or count is INVALID:
             continue
-        if isinstance(need, LockMode):
+        if isinstance(count, Budget):
+            problems.add(path, f"{quoted(name)} is a budget: requests are taken from it one by one, with `harness hold`")
+        elif isinstance(need, LockMode):
             if count is not None:
                 problems.add(path, f"{quoted(name)} is counted: write how many of the {count}, not {quoted(need)}")
         elif count is None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.model import After, Dependency, LockMode
+from harness.model import After, Budget, Dependency, LockMode
 from harness.planning.problems import Path, Problems, show
-from harness.planning.types import INVALID, NAME, STRING, Choice, Count, Json, Type
+from harness.planning.types import INVALID, NAME, STRING, Choice, Count, Json, Text, Type
 
 
 class ListOf(Type):
@@ -96,6 +96,38 @@ class Needs(Type):
 
 
 _MODES = Choice(*LockMode)
+
+
+class Resource(Type):
+    """How much of it there is; or a table of bounds, which makes it a budget."""
+
+    def __init__(self) -> None:
+        self._table = Table(
+            "",
+            Key("concurrent", Count(), None, "requests at the same time"),
+            Key("rate", _RATE, None, "requests in a time, as `25/s`, `600/m` or `1000/h`"),
+        )
+        super().__init__("number or table", {"anyOf": [Count().json, self._table.json]})
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if not isinstance(value, dict):
+            return Count().read(value, path, problems)
+        row = self._table.read(value, path, problems)
+        if row is INVALID or INVALID in row.values():
+            return INVALID
+        if row["concurrent"] is None and row["rate"] is None:
+            problems.add(path, 'has no bound; write { concurrent = 20, rate = "25/s" }, or one of the two')
+            return INVALID
+        requests, _, unit = (row["rate"] or "").partition("/")
+        return Budget(
+            name=str(path[-1]),
+            concurrent=row["concurrent"],
+            requests=int(requests) if requests else None,
+            window={"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[unit],
+        )
+
+
+_RATE = Text("rate", "a rate: write 25/s, 600/m or 1000/h", r"[1-9][0-9]{0,5}/[smh]")
 
 
 class DependsOn(Type):

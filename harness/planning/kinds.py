@@ -1,18 +1,20 @@
 """The kinds of isolated environments, and the keys of each.
 
-Designed and checked here, so that a plan that uses them is right before the first of them is built; isolation/ reads
-the checked values from `Isolation.options`. Every entry also has the common keys `kind`, `reuse` and `check`. In a
-string, {group}, {slot} and {run} stand for the group's name, its slot and the run's id; {name} for the lease's name.
+Checked here; isolation/ reads the checked values from `Isolation.options`. Every entry also has the common keys `kind`,
+`reuse` and `check`. In a string, {group}, {slot}, {run} and {token} stand for the group's name, its slot, the run's id and
+twelve hexadecimal digits that no other lease has; {name} for the tenant's name.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.planning.compound import REQUIRED, Command, Key, ListOf, MapOf, Table
 from harness.planning.problems import Path, Problems, show
-from harness.planning.types import DURATION, INVALID, STRING, SWITCH, VARIABLE, Choice, Count, Text, Type
+from harness.planning.types import DURATION, INVALID, STRING, SWITCH, VARIABLE, Choice, Count, FilePath, Text, Type
 
 URL_PATH = Text("path", "a path on the server: it begins with /", r"/\S*")
-TEMPLATE = Text("string", "a name: letters, digits, ., _, - and {group}, {slot} or {run}", r"[A-Za-z0-9._{}-]+")
+TEMPLATE = Text("string", "a name: letters, digits, ., _, - and {group}, {slot}, {run} or {token}", r"[A-Za-z0-9._{}-]+")
+GLOBS = ListOf(Text("glob"), single=True)
 TEXTS = MapOf(STRING, STRING, "table of strings")
 VARIABLES = ListOf(VARIABLE)
 
@@ -67,7 +69,7 @@ GUARD = _request(
 )
 
 _COMMON = (
-    Key("reuse", SWITCH, False, "One lease per slot, handed from group to group, instead of one per group."),
+    Key("reuse", SWITCH, False, "Leases are handed from group to group, one per slot, instead of made for each."),
     Key("check", SWITCH, False, "After each group, look whether it touched what is not its own."),
 )
 
@@ -90,11 +92,12 @@ KINDS = {
         ),
         Key("key_variable", VARIABLE, None, "Holds the platform's key; the tests never see it.", "no key"),
         Key("headers", TEXTS, {"Authorization": "Bearer {key}"}, "Of every request; `{key}` is the platform's key."),
-        Key("name", TEMPLATE, "test-{group}", "What a tenant is called: `{name}` below."),
+        Key("name", TEMPLATE, "test-{group}-{token}", "What a tenant is called: `{name}` below."),
         Key("name_variable", VARIABLE, "TESTS_ORG", "Hands the tenant's name to the tests."),
         Key("create", CREATE, REQUIRED, "The request that makes it."),
         Key("delete", DELETE, REQUIRED, "The request that removes it, also what an earlier run left."),
         Key("guard", GUARD, None, "A request before every delete that may forbid it.", "none"),
+        Key("state", URL_PATH, None, "A GET that says what a tenant holds: with `check`, one of nobody is watched.", "none"),
         Key("timeout", DURATION, "30s", "Of one request."),
         Key("attempts", Count(1, 20), 5, "Of one request, on 429 and 5xx, as `Retry-After` says."),
         _SECRETS,
@@ -108,8 +111,17 @@ KINDS = {
             "A server and a role that may create.",
         ),
         Key("make", Choice("schema", "database"), "schema", "What each lease is."),
-        Key("migrate", Command(), None, "Run once a run on the template, with its DSN in `variable`.", "none"),
+        Key("migrate", Command(), None, "Fills the template, with its DSN in `variable`; leases are copies of it.", "none"),
+        Key(
+            "migrations",
+            ListOf(FilePath("glob"), single=True),
+            [],
+            "Files of the project that `migrate` reads: while they and it are the same, the template is kept.",
+        ),
+        Key("connections", Count(), 10, "How many sessions a lease may have; `max_connections` bounds their sum."),
         Key("variable", VARIABLE, "DATABASE_URL", "Hands over the lease's DSN."),
+        Key("schema_variable", VARIABLE, "POSTGRES_SCHEMA", "Hands over the name of its schema."),
+        Key("ignore", GLOBS, [], "With `check`: tables that anybody may touch, as `public.jobs` or `audit.*`."),
     ),
     "redis": _kind(
         "redis",
@@ -123,14 +135,21 @@ KINDS = {
         Key(
             "databases",
             ListOf(Count(0), "list of numbers", filled=True),
-            list(range(1, 16)),
+            None,
             "The numbers that may be used.",
+            "all of the server's but the lowest",
         ),
         Key("variable", VARIABLE, "REDIS_URL", "Hands over the URL."),
         Key("prefix_variable", VARIABLE, "REDIS_PREFIX", "Hands over the prefix."),
+        Key("ignore", GLOBS, [], "With `check`: keys that anybody may touch, as `cache:*`."),
     ),
     "ports": _kind("ports", Key("variables", VARIABLES, ["PORT"], "Each gets a free TCP port.")),
-    "tmpdir": _kind("tmpdir", Key("home", SWITCH, False, "Whether `HOME` lies in it too.")),
+    "tmpdir": _kind(
+        "tmpdir",
+        Key("home", SWITCH, False, "Whether `HOME` lies in it too."),
+        Key("watch", ListOf(FilePath("path", anywhere=True), single=True), ["."], "With `check`: directories to watch."),
+        Key("ignore", GLOBS, [], "With `check`: files in them that anybody may touch."),
+    ),
     "command": _kind(
         "command",
         Key("setup", Command(), REQUIRED, "Makes it; writes `KEY=value` lines to the file `$HARNESS_ENV`."),
@@ -139,6 +158,18 @@ KINDS = {
         _SECRETS,
     ),
 }
+
+
+def units(kind: str, options: Mapping[str, Any]) -> int:
+    """How much one lease uses up of what `Kind.capacity` counts: sessions, databases, ports. 0: there is no bound."""
+    match kind:
+        case "postgres":
+            return int(options["connections"])
+        case "redis":
+            return int(options["make"] == "database")
+        case "ports":
+            return len(options["variables"])
+    return 0
 
 
 class IsolationEntry(Type):

@@ -7,7 +7,7 @@ whether a name exists or a file is there, is checked in check.py and files.py.
 
 from typing import Any
 
-from harness.planning.compound import REQUIRED, Command, DependsOn, Key, ListOf, MapOf, Needs, Table
+from harness.planning.compound import REQUIRED, Command, DependsOn, Key, ListOf, MapOf, Needs, Resource, Table
 from harness.planning.kinds import ISOLATION
 from harness.planning.problems import Path, Problems
 from harness.planning.types import (
@@ -184,8 +184,7 @@ GROUP = Table(
         "isolate",
         NAMES,
         [],
-        "Entries of `[isolation.NAME]` that it gets one each of. Checked, but not carried out yet: a group that has it "
-        "is refused when it would run.",
+        "Entries of `[isolation.NAME]` that it gets one each of.",
     ),
     Key("workers", Count(0), 0, "Of pytest-xdist; it then takes as many slots. 0: one process, no xdist."),
     Key("dist", Choice("loadfile", "load", "loadscope", "worksteal"), "loadfile", "How the workers share the tests."),
@@ -234,9 +233,10 @@ PLAN = Table(
     Key("run", RUN, {}, "What holds for the whole run."),
     Key(
         "resources",
-        MapOf(NAME, Count(), "table of counts"),
+        MapOf(NAME, Resource(), "table of them"),
         {},
-        "Counted resources: how much of each there is. A name that does not stand here is a lock.",
+        "Counted resources: how much of each there is; or budgets, from which every request is taken. A name that does not "
+        "stand here is a lock.",
     ),
     Key("variables", MapOf(VARIABLE, DECLARED, "table of tables"), {}, "Variables that the suite reads."),
     Key(
