@@ -62,7 +62,7 @@ class Surroundings(Protocol):
     """What is made around an attempt: its isolated environments. Called in the attempt's thread."""
 
     def enter(self, job: Job, control: Control) -> Job:
-        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left then.
+        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left.
 
         Making is not broken off by `control`, but what has not begun when it is asked to stop is not made any more.
         """

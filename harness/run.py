@@ -19,10 +19,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness import __version__
 from harness.attempt import Output
@@ -39,11 +37,11 @@ from harness.events import (
 )
 from harness.executors import EXECUTORS
 from harness.files import RunFiles
-from harness.model import Job, Outcome, Phase, Plan
-from harness.planning.substitute import substitute
-from harness.planning.variables import group_variables
+from harness.isolation.environments import Environments
+from harness.jobs import DEFAULTS, make_job, marks, run_variables
+from harness.model import Group, Outcome
 from harness.reporters import Reporters
-from harness.runners import PytestOptions, runner_for
+from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import (
     AttemptEnded,
@@ -59,47 +57,15 @@ from harness.scheduling.messages import (
     Start,
     StartupFailed,
     Stop,
+    Supply,
     TimeUp,
     Wake,
 )
 from harness.services import Services
 
-# Where nobody says otherwise. Without it a log ends in mid-line when its group is killed.
-DEFAULTS = {"PYTHONUNBUFFERED": "1"}
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A run as it was asked for: everything decided that can be decided before it starts."""
-
-    plan: Plan
-    phases: tuple[Phase, ...]  # what is to run, after selection
-    off: Mapping[str, str]  # phases that are not to run, and why
-    deselected: int
-    services: tuple[str, ...]  # to be started, dependencies included
-    environment: str
-    parallel: bool
-    jobs: int
-    max_failures: int  # 0: failures stop nothing
-    global_timeout: float | None
-    shell: dict[str, str]  # the variables that the harness was called with
-    dotenv: dict[str, str]  # those of the plan's env_files
-    pytest: PytestOptions
-    python: str
-    shows_output: bool  # what groups print is shown as it comes
-    estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group
-    cached: Mapping[str, str] = field(default_factory=dict)  # groups that need not run -> the run in which they passed
-    filters: str = ""  # the options that leave tests out of groups, as they would be typed
-    seed: int = 0  # of all that is random
-    shuffle: bool = False
-    shard: str = ""  # "2/4"; empty: the whole
-    all_groups: tuple[str, ...] = ()  # with a shard: what all the shards run together
-    predicted: float | None = None  # seconds
-    commit: str = ""
-    dirty: bool = False
 
 
 def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
@@ -120,18 +86,27 @@ class _Run:
         self.seq = 0
         self.stopped = False
         self.signals = 0
+        self.services_up = False
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
         self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
-        self.marks = _marks(request, files)
         self.services = Services(
             request.plan,
             request.services,
-            env=DEFAULTS | request.dotenv | request.shell | self.marks,
+            env=DEFAULTS | request.dotenv | request.shell | marks(request, files.run_id),
             files_log=files.service_log,
             notify=self.inbox.put,
             run_id=files.run_id,
         )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed)
+        self.environments = Environments(
+            request.plan,
+            {name for group in self.starting() for name in group.isolate},
+            run_id=files.run_id,
+            variables=lambda: run_variables(request, files.run_id, self.services.values),
+            services=self.services.values,
+            notify=self.inbox.put,
+            keep=request.keep_environment,
+        )
+        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments)
         self.dispatcher = Dispatcher(
             request.phases,
             jobs=request.jobs,
@@ -151,14 +126,18 @@ class _Run:
         with _handling_signals(self.signal_came):
             start_up = threading.Thread(target=self.start_services, name="services")
             try:
+                self.environments.open()
                 self.emit(self.run_started())
                 start_up.start()
                 self.loop()
             finally:
                 self.executor.close()
-                self.services.stop()
+                if not self.services_up:
+                    self.services.stop()  # or their start would not end
                 if start_up.ident is not None:
                     start_up.join()
+                self.environments.close()
+                self.services.stop()
             self.drain()
             self.emit(
                 RunFinished(
@@ -250,7 +229,9 @@ class _Run:
                     self.stopped = True
 
     def start(self, action: Start) -> None:
-        job = self.make_job(action)
+        job = make_job(
+            self.request, self.files, action.group, self.services.values, attempt=action.attempt, slot=action.slot
+        )
         self.emit(AttemptStarted(group=job.group, attempt=job.attempt, slot=job.slot, log=job.log))
         self.executor.submit(job).add_done_callback(self.attempt_ended)
 
@@ -301,53 +282,23 @@ class _Run:
         """Runs in a thread, so that signals are heard while services take their time."""
         try:
             self.services.start()
+            self.services_up = True
+            supplies = {
+                name: Supply(it.free, it.free if it.total is None else it.total, it.said)
+                for name, it in self.environments.ready().items()
+            }
         except HarnessError as error:
             if error.cure:
                 self.inbox.put(Warned(message=error.cure))
             self.inbox.put(StartupFailed(error.message.splitlines()[0]))
         else:
-            self.inbox.put(Begin())
+            self.inbox.put(Begin(supplies))
 
-    def make_job(self, action: Start) -> Job:
-        """An attempt as data: what to run, where, with which variables, until when."""
-        group, request = action.group, self.request
-        launch = runner_for(group).command(group, python=request.python, options=request.pytest)
-        variables = group_variables(
-            request.plan, request.environment, group, request.shell, request.dotenv, self.services.values
-        )
-        env = DEFAULTS | variables | self.marks | launch.env
-        argv = launch.argv if group.tests else tuple(substitute(word, {}, self.services.values) for word in launch.argv)
-        if launch.pythonpath:
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, [launch.pythonpath, env.get("PYTHONPATH", "")]))
-        env["HARNESS_GROUP"] = group.name
-        env["HARNESS_ATTEMPT"] = str(action.attempt)
-        env["HARNESS_SLOT"] = str(action.slot)
-        directory = Path(request.plan.project, request.plan.test_root if group.tests else "")
-        return Job(
-            run_id=self.files.run_id,
-            group=group.name,
-            attempt=action.attempt,
-            slot=action.slot,
-            argv=argv,
-            env=env,
-            directory=str(directory),
-            log=str(self.files.group_log(group.name)),
-            timeout=group.timeout,
-            grace=group.grace,
-            statuses=launch.statuses,
-            reports_tests=launch.reports_tests,
-            results=group.results,
-        )
-
-
-def _marks(request: Request, files: RunFiles) -> dict[str, str]:
-    """What every process of the run is given, over all else: by it a process is known to belong to the run."""
-    programs = [str(Path(request.python).parent), request.shell.get("PATH", os.defpath)]
-    return {
-        "PATH": os.pathsep.join(programs),  # so that `pytest` or `uvicorn` is the one beside the interpreter
-        "HARNESS_RUN_ID": files.run_id,
-        "HARNESS_ENVIRONMENT": request.environment,
-    }
+    def starting(self) -> Iterator[Group]:
+        """The groups that are going to run, if nothing stops them."""
+        for phase in self.request.phases:
+            if phase.name not in self.request.off:
+                yield from (group for group in phase.groups if group.name not in self.request.cached)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,10 @@ HARNESS = Path(__file__).parent.parent / "harness"
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging"},
-    2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "files", "ports"}
+    2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "files", "ports", "terminal"}
     | {"history", "fingerprint", "git"},
-    3: {"runners", "executors", "reporters", "services", "verify"},
-    4: {"run"},
+    3: {"runners", "executors", "reporters", "services", "isolation", "verify"},
+    4: {"run", "request", "jobs", "visit"},
     5: {"cli", "__main__"},
 }
 # Rooms that are one thing in several files, and so may import one another.
@@ -23,6 +23,7 @@ SUITES = [
     {"model", "past", "events", "errors", "values"},
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
+    {"run", "request", "jobs", "visit"},
     {"process", "endings", "pump", "profile", "teststream", "results", "attempt"},
     {"process", "git"},
 ]

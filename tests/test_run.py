@@ -12,7 +12,8 @@ from harness.files import open_run
 from harness.model import Environment, Group, Phase, Plan
 from harness.record import RunRecord
 from harness.reporters import Reporters
-from harness.run import Request, execute
+from harness.request import Request
+from harness.run import execute
 from harness.runners import PytestOptions
 
 

@@ -28,8 +28,11 @@ COMMANDS = {
     "flaky": "flaky:flaky",
     "cache": "cache:cache",
     "merge": "merge:merge",
+    "hold": "hold:hold",
     "setup": "setup:setup",
     "clean": "clean:clean",
+    "gc": "gc:gc",
+    "enter": "enter:enter",
 }
 
 EXAMPLES = """\b

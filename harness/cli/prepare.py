@@ -19,6 +19,7 @@ from harness.errors import UsageError
 from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
 from harness.history import HISTORY_FILE, History
+from harness.isolation.options import problem_of
 from harness.model import Group, Phase, Plan
 from harness.planning.changed import changed_groups
 from harness.planning.estimate import Estimates, estimate
@@ -26,7 +27,7 @@ from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
 from harness.planning.variables import run_variables
-from harness.run import Request
+from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.predict import predict, taking_part
 
@@ -53,7 +54,6 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     plan = apply(plan, settings)
     history = History.open(door.project / HISTORY_FILE)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
-    _refuse_what_cannot_run_yet(selected.phases)
     estimates = estimate([group.name for group in plan.groups], history.durations(door.environment))
     phases = _sharded(selected.phases, selected.off, settings, plan, estimates)
     fingerprints = Fingerprints(plan, door.environment, shell, dotenv)
@@ -67,6 +67,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
     expected = estimates.seconds | dict.fromkeys(cached, 0.0)
     services = _services(plan, selected.services, [group for group in running if group.name not in cached])
+    _refuse_impossible(plan, running, variables, services)
     jobs = settings.jobs if settings.parallel else 1
     predicted = None
     if settings.shuffle is None and _is_foreseeable(running, estimates):
@@ -106,6 +107,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         predicted=predicted,
         commit=commit.commit,
         dirty=commit.dirty,
+        keep_environment=settings.keep_environment,
     )
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)
 
@@ -158,11 +160,12 @@ def _log_dir(door: Door, settings: Settings) -> Path:
     return door.project / settings.log_dir
 
 
-def _refuse_what_cannot_run_yet(phases: Sequence[Phase]) -> None:
-    """The plan may speak of isolated environments already; running without them would break what they promise."""
-    waiting = [group.name for phase in phases for group in phase.groups if group.isolate]
-    if waiting:
-        raise UsageError(
-            f"`isolate` is checked but not yet carried out: {', '.join(waiting)}",
-            "Leave the key out until it is, and let the tests make unique data.",
-        )
+def _refuse_impossible(
+    plan: Plan, running: Sequence[Group], variables: Mapping[str, str], services: Sequence[str]
+) -> None:
+    """Environments that cannot be made in this run, whatever the tests do. Raises UsageError with all of them."""
+    used = {name for group in running for name in group.isolate}
+    found = [problem_of(entry, variables, services) for entry in plan.isolation if entry.name in used]
+    if problems := [problem for problem in found if problem]:
+        cures = dict.fromkeys(cure for _, cure in problems)
+        raise UsageError("\n".join(message for message, _ in problems), "\n".join(cures))

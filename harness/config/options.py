@@ -179,6 +179,13 @@ OPTIONS: tuple[Option, ...] = (
         _count(),
         default=1,
     ),
+    Option(
+        "keep_environment",
+        ("--keep-environment",),
+        "Keep the environments of groups that fail; see `enter` and `gc`.",
+        SCHEDULE,
+        default=False,
+    ),
     Option("list", ("--list",), "Show the groups that would run, and stop.", SHOW, default=False),
     Option("dry_run", ("--dry-run",), "Show what would run, and in which order, and stop.", SHOW, default=False),
     Option("compact", ("--compact",), "Only failures and the summary.", SHOW, default=False),
@@ -219,6 +226,7 @@ class Settings:
     global_timeout: float | None
     shuffle: int | None  # a seed; 0: any
     repeat: int
+    keep_environment: bool
     list: bool
     dry_run: bool
     compact: bool

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
-from harness.attempt import Output
+from harness.attempt import Output, Surroundings
 from harness.events import AnyEvent
 from harness.executors.local import LocalExecutor
 from harness.model import Job, Outcome
@@ -33,4 +33,6 @@ class Executor(Protocol):
         ...
 
 
-EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None]], Executor]] = {"local": LocalExecutor}
+EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None], Surroundings], Executor]] = {
+    "local": LocalExecutor
+}

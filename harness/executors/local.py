@@ -16,7 +16,8 @@ class LocalExecutor:
     def __init__(
         self, jobs: int, notify: Callable[[AnyEvent | Output], None], surroundings: Surroundings | None = None
     ) -> None:
-        """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around each."""
+        """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around
+        each."""
         self._notify = notify
         self._surroundings = surroundings
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")

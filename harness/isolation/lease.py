@@ -13,6 +13,8 @@ A lease is one isolated thing made for one group. The order of its life is alway
 Kinds are used from several threads at once. They know nothing of groups, plans, journals or one another.
 """
 
+import hashlib
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,18 +39,25 @@ class Lease(Noun, frozen=True):
     attempt: int = 0
     slot: int = 0
     worker: int = 0  # of pytest-xdist, from 0
-    details: dict[str, str] = {}  # the kind's own: names, addresses
+    services: tuple[str, ...] = ()  # of its run, on which it was made and with which it ends
+    details: dict[str, str] = {}  # noqa: RUF012  # the kind's own: names, addresses
 
 
 def new_token() -> str:
     return secrets.token_hex(6)
 
 
+def project_id(project: Path) -> str:
+    """What tells the labels of one project from those of another, on a server that both use: the hash of its path, so
+    that a fresh checkout at the same place is the same project."""
+    return hashlib.sha256(os.fsencode(project)).hexdigest()[:12]
+
+
 class Made(NamedTuple):
     """What a lease hands to the tests."""
 
     variables: Mapping[str, str]
-    roles: Mapping[str, str] = {}  # noqa: RUF012  # what a variable is for, as "dsn" -> "DATABASE_URL"
+    roles: Mapping[str, str] = {}  # what a variable is for, as "dsn" -> "DATABASE_URL"
     secret: frozenset[str] = frozenset()  # variables whose values are secrets
 
 
@@ -57,6 +66,7 @@ class Capacity(NamedTuple):
 
     free: int  # units: see planning/kinds.py
     said: str  # for people: "max_connections is 100, 37 are in use, 3 are kept for superusers"
+    total: int | None = None  # with what other runs hold now and will give back; None: `free` is all there will be
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,8 @@ class Context:
 class Kind(Protocol):
     """One entry of [isolation.NAME] at work. To be made with `(options, context)`, which connects to nothing yet.
 
-    Every method raises InfrastructureError, whose message says what was tried, where, and what came back, and ends within
-    a deadline of its own.
+    Every method raises InfrastructureError, whose message says what was tried, where, and what came back, and ends
+    within a deadline of its own.
     """
 
     durable: bool
@@ -82,6 +92,9 @@ class Kind(Protocol):
 
     hidden: frozenset[str]
     """Variables of the run that no test may see."""
+
+    wants_sentinel: bool
+    """Whether `look` needs a lease that nobody owns."""
 
     def capacity(self) -> Capacity | None:
         """How many units there are for this run now; None: there is no bound. Asked once, before the first lease."""
@@ -127,6 +140,7 @@ class BaseKind:
 
     durable = True
     hidden: frozenset[str] = frozenset()
+    wants_sentinel = False
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self.options = options

@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.model import Budget, Environment, Group, Isolation, Phase, Plan, Quarantine, Ready, Service, Stage, Variable
+from harness.model import (
+    Budget,
+    Environment,
+    Group,
+    Isolation,
+    Phase,
+    Plan,
+    Quarantine,
+    Ready,
+    Service,
+    Stage,
+    Variable,
+)
 from harness.planning.check import implied_services, texts
 from harness.planning.compound import Row
 from harness.planning.kinds import units
@@ -110,7 +122,8 @@ def _rests_on(entries: Iterable[Isolation]) -> Iterable[str]:
 
 
 def _isolation(name: str, row: Row) -> Isolation:
-    options = _plain(row)
+    # Lists, since nobody says otherwise to whoever reads the noun back from JSON.
+    options = {key: list(value) if isinstance(value, tuple) else value for key, value in _plain(row).items()}
     common = {key: options.pop(key) for key in ("kind", "reuse", "check")}
     return Isolation(name=name, options=options, **common)
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.model import Budget, Dependency, LockMode
 from harness.planning.compound import Row
 from harness.planning.cycles import find_cycles
+from harness.planning.kinds import handed_over
 from harness.planning.problems import Path, Problems, did_you_mean, show, show_path
 from harness.planning.substitute import KEYS, PLACEHOLDER, references
 from harness.planning.types import INVALID
@@ -177,6 +178,28 @@ def _check_group(row: Row, plan: Row, services: set[str], problems: Problems) ->
     _check_known("service", row, "services", services, problems)
     _check_known("[isolation.NAME] called", row, "isolate", plan["isolation"], problems)
     _check_needs(row, plan["resources"], problems)
+    _check_environments(row, named_rows(plan["isolation"]), problems)
+
+
+def _check_environments(row: Row, entries: Mapping[str, Row], problems: Problems) -> None:
+    """No two of a group's environments hand over the same variable: the group would see only one of them."""
+    given: dict[str, str] = {}  # variable -> entry
+    for path, name in row.items_of("isolate"):
+        entry = entries.get(name)
+        if entry is None or not _is_whole(entry):
+            continue
+        for variable in handed_over(entry["kind"], entry):
+            other = given.setdefault(variable, name)
+            if other != name:
+                problems.add(
+                    path, f"{quoted(name)} hands over {variable}, as {quoted(other)} does; name another variable"
+                )
+
+
+def _is_whole(entry: Row) -> bool:
+    """Whether nothing in an entry of [isolation.NAME] is wrong or missing, so that it can be read."""
+    create = entry.get("create", {})
+    return create is not None and not any(value is INVALID for value in (*entry.values(), *create.values()))
 
 
 def _check_needs(row: Row, resources: Mapping[str, Any], problems: Problems) -> None:
@@ -186,7 +209,9 @@ def _check_needs(row: Row, resources: Mapping[str, Any], problems: Problems) -> 
         if need is INVALID or count is INVALID:
             continue
         if isinstance(count, Budget):
-            problems.add(path, f"{quoted(name)} is a budget: requests are taken from it one by one, with `harness hold`")
+            problems.add(
+                path, f"{quoted(name)} is a budget: requests are taken from it one by one, with `harness hold`"
+            )
         elif isinstance(need, LockMode):
             if count is not None:
                 problems.add(path, f"{quoted(name)} is counted: write how many of the {count}, not {quoted(need)}")

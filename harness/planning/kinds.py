@@ -1,8 +1,8 @@
 """The kinds of isolated environments, and the keys of each.
 
 Checked here; isolation/ reads the checked values from `Isolation.options`. Every entry also has the common keys `kind`,
-`reuse` and `check`. In a string, {group}, {slot}, {run} and {token} stand for the group's name, its slot, the run's id and
-twelve hexadecimal digits that no other lease has; {name} for the tenant's name.
+`reuse` and `check`. In a string, {group}, {slot}, {run} and {token} stand for the group's name, its slot, the run's id
+and twelve hexadecimal digits that no other lease has; {name} for the tenant's name.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,9 @@ from harness.planning.problems import Path, Problems, show
 from harness.planning.types import DURATION, INVALID, STRING, SWITCH, VARIABLE, Choice, Count, FilePath, Text, Type
 
 URL_PATH = Text("path", "a path on the server: it begins with /", r"/\S*")
-TEMPLATE = Text("string", "a name: letters, digits, ., _, - and {group}, {slot}, {run} or {token}", r"[A-Za-z0-9._{}-]+")
+TEMPLATE = Text(
+    "string", "a name: letters, digits, ., _, - and {group}, {slot}, {run} or {token}", r"[A-Za-z0-9._{}-]+"
+)
 GLOBS = ListOf(Text("glob"), single=True)
 TEXTS = MapOf(STRING, STRING, "table of strings")
 VARIABLES = ListOf(VARIABLE)
@@ -86,7 +88,7 @@ KINDS = {
         "tenant",
         Key(
             "base_url",
-            Text("URL", "a URL: write http://… or {SERVICE.url}", r"(?:https?://|\{)\S+"),
+            Text("URL", "a URL: write http://…, {SERVICE.url} or ${VARIABLE}", r"(?:https?://|\$?\{)\S+"),
             REQUIRED,
             "The server's address.",
         ),
@@ -97,7 +99,13 @@ KINDS = {
         Key("create", CREATE, REQUIRED, "The request that makes it."),
         Key("delete", DELETE, REQUIRED, "The request that removes it, also what an earlier run left."),
         Key("guard", GUARD, None, "A request before every delete that may forbid it.", "none"),
-        Key("state", URL_PATH, None, "A GET that says what a tenant holds: with `check`, one of nobody is watched.", "none"),
+        Key(
+            "state",
+            URL_PATH,
+            None,
+            "A GET that says what a tenant holds: with `check`, one of nobody is watched.",
+            "none",
+        ),
         Key("timeout", DURATION, "30s", "Of one request."),
         Key("attempts", Count(1, 20), 5, "Of one request, on 429 and 5xx, as `Retry-After` says."),
         _SECRETS,
@@ -106,12 +114,20 @@ KINDS = {
         "postgres",
         Key(
             "dsn",
-            Text("URL", "a DSN: write postgresql://… or {SERVICE.url}", r"(?:postgres(?:ql)?://|\{)\S+"),
+            Text(
+                "URL", "a DSN: write postgresql://…, {SERVICE.url} or ${VARIABLE}", r"(?:postgres(?:ql)?://|\$?\{)\S+"
+            ),
             REQUIRED,
             "A server and a role that may create.",
         ),
         Key("make", Choice("schema", "database"), "schema", "What each lease is."),
-        Key("migrate", Command(), None, "Fills the template, with its DSN in `variable`; leases are copies of it.", "none"),
+        Key(
+            "migrate",
+            Command(),
+            None,
+            "Fills the template, with its DSN in `variable`; leases are copies of it.",
+            "none",
+        ),
         Key(
             "migrations",
             ListOf(FilePath("glob"), single=True),
@@ -127,7 +143,7 @@ KINDS = {
         "redis",
         Key(
             "url",
-            Text("URL", "a URL: write redis://… or {SERVICE.url}", r"(?:rediss?://|\{)\S+"),
+            Text("URL", "a URL: write redis://…, {SERVICE.url} or ${VARIABLE}", r"(?:rediss?://|\$?\{)\S+"),
             REQUIRED,
             "The server.",
         ),
@@ -147,7 +163,9 @@ KINDS = {
     "tmpdir": _kind(
         "tmpdir",
         Key("home", SWITCH, False, "Whether `HOME` lies in it too."),
-        Key("watch", ListOf(FilePath("path", anywhere=True), single=True), ["."], "With `check`: directories to watch."),
+        Key(
+            "watch", ListOf(FilePath("path", anywhere=True), single=True), ["."], "With `check`: directories to watch."
+        ),
         Key("ignore", GLOBS, [], "With `check`: files in them that anybody may touch."),
     ),
     "command": _kind(
@@ -170,6 +188,22 @@ def units(kind: str, options: Mapping[str, Any]) -> int:
         case "ports":
             return len(options["variables"])
     return 0
+
+
+def handed_over(kind: str, options: Mapping[str, Any]) -> list[str]:
+    """The variables that a lease hands to the tests, as far as the plan says them: not those of a setup command."""
+    match kind:
+        case "tenant":
+            return [options["name_variable"], *options["create"]["read"]]
+        case "postgres":
+            return [options["variable"], options["schema_variable"]]
+        case "redis":
+            return [options["variable"]] + [options["prefix_variable"]] * (options["make"] == "prefix")
+        case "ports":
+            return list(options["variables"])
+        case "tmpdir":
+            return ["TMPDIR"] + ["HOME"] * bool(options["home"])
+    return []
 
 
 class IsolationEntry(Type):

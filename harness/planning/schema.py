@@ -235,8 +235,8 @@ PLAN = Table(
         "resources",
         MapOf(NAME, Resource(), "table of them"),
         {},
-        "Counted resources: how much of each there is; or budgets, from which every request is taken. A name that does not "
-        "stand here is a lock.",
+        "Counted resources: how much of each there is; or budgets, from which every request is taken. A name that does "
+        "not stand here is a lock.",
     ),
     Key("variables", MapOf(VARIABLE, DECLARED, "table of tables"), {}, "Variables that the suite reads."),
     Key(

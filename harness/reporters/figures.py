@@ -144,7 +144,12 @@ def _waits(record: RunRecord, started: RunStarted) -> str:
 
 def _awaited(what: str) -> str:
     kind, _, name = what.partition(":")
-    shown = {"dependency": "dependencies", "count": "resource", "parallel_group": "parallel group"}.get(kind, kind)
+    shown = {
+        "dependency": "dependencies",
+        "count": "resource",
+        "parallel_group": "parallel group",
+        "environment": "isolation",
+    }.get(kind, kind)
     return f"{shown} {printable(name)}".rstrip()
 
 

@@ -79,6 +79,7 @@ def _suite(root: Element, record: GroupRecord, result: GroupResult, run_id: str)
         "status": result.status.value,
         "attempts": str(result.attempts),
         "quarantined": result.quarantined,
+        "contaminates": "; ".join(result.contaminates),
         "cached_from": result.cached_from,
         "log": record.log,
     }

@@ -77,6 +77,7 @@ def _suite(record: GroupRecord, project: Path) -> dict[str, Any]:
         "cpu_seconds": _rounded(result.cpu_seconds) if result else 0.0,
         "peak_memory": result.peak_memory if result else 0,
         "leaked": result.leaked if result else False,
+        "contaminates": result.contaminates if result else (),
         "waited": {what: _rounded(seconds) for what, seconds in result.waited.items()} if result else {},
         "quarantined": result.quarantined if result else "",
         "cached_from": result.cached_from if result else "",

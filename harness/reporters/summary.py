@@ -46,6 +46,15 @@ def why(record: GroupRecord) -> str:
     return ", ".join(filter(None, (_cause(record, record.result), excuse and f"quarantined: {printable(excuse)}")))
 
 
+def marks(result: GroupResult) -> list[str]:
+    """What is to be said of a group apart from its status."""
+    return [
+        paint(mark, YELLOW)
+        for mark, holds in (("leaked", result.leaked), ("contaminates", result.contaminates))
+        if holds
+    ]
+
+
 def _cause(record: GroupRecord, result: GroupResult) -> str:
     failed = len(record.failed_tests)
     reason = printable(result.reason)
@@ -66,6 +75,7 @@ def summary(context: Context) -> list[str]:
     lines = ["", paint("Summary", BOLD)]
     lines += _table(context)
     lines += _failures(context)
+    lines += _contamination(context)
     lines += _rerun(context)
     lines += figures(context)
     return [*lines, "", verdict(context.record)]
@@ -137,8 +147,17 @@ def _note(record: GroupRecord) -> str:
         note = "" if record.result.status.is_failure else printable(record.result.reason)
     if len(note) > NOTE_LIMIT:
         note = f"{note[:NOTE_LIMIT]}…"
-    leak = paint("leaked a process", YELLOW) if record.result.leaked else ""
-    return ", ".join(filter(None, (leak, note)))
+    return ", ".join(filter(None, (*marks(record.result), note)))
+
+
+def _contamination(context: Context) -> list[str]:
+    """What was touched though it belonged to nobody who ran, under the groups that may have done it."""
+    lines: list[str] = []
+    for record in context.record.groups.values():
+        if record.result and record.result.contaminates:
+            lines += ["", f"  {paint(printable(record.group.name), BOLD)} {paint('contaminates', YELLOW)}"]
+            lines += [f"    {printable(found)}" for found in record.result.contaminates]
+    return lines
 
 
 def _failures(context: Context) -> list[str]:

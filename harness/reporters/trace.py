@@ -3,9 +3,10 @@
 The format is the Trace Event Format's JSON object form: complete events (`ph` X), times in microseconds since the run
 began, one track (`tid`) a slot, named by metadata events (`ph` M). A group's attempt is a span on its slot's track, its
 tests are spans within it; where pytest-xdist runs several at a time, those that overlap get tracks of their own. What
-a group waited for is told with its first attempt.
+a group waited for is told with its first attempt. The making and removing of environments are spans within it too.
 """
 
+import math
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,6 +15,8 @@ from harness.events import (
     AttemptFinished,
     AttemptStarted,
     GroupFinished,
+    LeaseEnded,
+    LeaseMade,
     PhaseFinished,
     PhaseStarted,
     RunFinished,
@@ -61,6 +64,10 @@ class Trace(Quiet):
                 }
                 self._shown.setdefault(outcome.group, shown)
                 self._span(outcome.group, track, began, stamped.elapsed, shown)
+            case LeaseMade() as event:
+                self._lease(f"make {event.entry}", event, stamped.elapsed)
+            case LeaseEnded(ending="released") as event:
+                self._lease(f"remove {event.entry}", event, stamped.elapsed)
             case GroupFinished(result=result) if result.waited and result.group in self._shown:
                 self._shown[result.group]["waited"] = result.waited
             case TestFinished(group=group, result=result):
@@ -70,6 +77,12 @@ class Trace(Quiet):
                 self._span(result.id, track, began, stamped.elapsed, {"status": result.status.value})
             case RunFinished():
                 write_atomically(self._files.trace, msgspec.json.encode({"traceEvents": self._events()}) + b"\n")
+
+    def _lease(self, name: str, event: LeaseMade | LeaseEnded, ended: float) -> None:
+        """On the group's slot; what nobody owns, and what outlived its group, beside the services."""
+        began = max(ended - event.seconds, self._began.get(f"group {event.group}", math.inf))
+        track = f"slot {self._slots[event.group]}" if began <= ended else SERVICES
+        self._span(name, track, min(began, ended), ended, {"token": event.token})
 
     def _free_track(self, slot: str, began: float) -> str:
         """The slot's own track, or the first beside it on which no other test was running."""

@@ -27,7 +27,7 @@ from harness.events import (
 from harness.model import Phase
 from harness.record import FAILED_TESTS
 from harness.reporters.base import Context, Detail
-from harness.reporters.summary import LISTED_TESTS, glyph_of, log_tail, summary, why
+from harness.reporters.summary import LISTED_TESTS, glyph_of, log_tail, marks, summary, why
 from harness.reporters.text import (
     BOLD,
     CYAN,
@@ -177,8 +177,7 @@ class Transcript:
         result = event.result
         record = self._record.groups[result.group]
         took = seconds(result.duration) if result.attempts else ""
-        note = paint("leaked a process", YELLOW) if result.leaked else ""
-        told = ", ".join(filter(None, (why(record), note)))
+        told = ", ".join(filter(None, (why(record), *marks(result))))
         glyph, colour = glyph_of(result)
         line = f"{self._named(result.group)}  {took:>9}  {told}".rstrip()
         lines = [_said(stamped, colour, glyph, result.status.value, line)]

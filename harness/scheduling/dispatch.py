@@ -31,9 +31,11 @@ from harness.scheduling.messages import (
     Start,
     StartupFailed,
     Stop,
+    Supply,
     TimeUp,
     Wake,
 )
+from harness.scheduling.resources import environment
 from harness.scheduling.schedule import Schedule
 from harness.scheduling.verdict import Running, final_result, is_excused, said
 
@@ -74,6 +76,7 @@ class Dispatcher:
             costless=self._cached.keys(),
             shuffle=seed if shuffle else None,
         )
+        self._supplies: Mapping[str, Supply] = {}
         self._quarantine = tuple(quarantine)
         self._flaky_fails = flaky_fails
         self._seed = seed
@@ -105,7 +108,8 @@ class Dispatcher:
         """
         self._now = now
         match given:
-            case Begin():
+            case Begin(supplies):
+                self._bound(supplies)
                 self._advance()
             case AttemptEnded(outcome):
                 self._attempt_ended(outcome)
@@ -193,6 +197,23 @@ class Dispatcher:
         self._finish_unstarted(self._groups.values(), Status.ERROR, reason)
 
     # --- the rules
+
+    def _bound(self, supplies: Mapping[str, Supply]) -> None:
+        """What others hold now comes back: a group that needs that too may try, alone, and waits for it there."""
+        self._supplies = supplies
+        for entry, supply in supplies.items():
+            demands = [group.holds.get(entry, 0) for group in self._groups.values()]
+            largest = max((demand for demand in demands if demand <= supply.total), default=0)
+            self._schedule.bound(environment(entry), max(supply.free, largest))
+
+    def _refuse_excessive(self, groups: Iterable[Group]) -> None:
+        """Those that need more for their environments than there ever is."""
+        for group in groups:
+            for entry, amount in group.holds.items():
+                supply = self._supplies.get(entry)
+                if supply and amount > supply.total and group.name not in self._cached:
+                    reason = f"needs {amount} of [isolation.{entry}], and there are {supply.total}: {supply.said}"
+                    self._finish_unstarted([group], Status.ERROR, reason)
 
     def _deserves_retry(self, running: Running, outcome: Outcome) -> bool:
         retryable = outcome.status in (Status.FAILED, Status.TIMED_OUT, Status.KILLED)
@@ -333,6 +354,7 @@ class Dispatcher:
                 self._phase, self._left_in_phase = phase, left
                 self._emit(PhaseStarted(phase=phase.name))
                 self._schedule.open(phase, self._now)
+                self._refuse_excessive(phase.groups)
                 return
 
     def _leave_phase(self) -> None:

@@ -4,7 +4,8 @@ run.py makes inputs out of what happens and performs the actions on real process
 clock.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from harness.events import AnyEvent
 from harness.model import Group, Outcome
@@ -13,8 +14,19 @@ from harness.model import Group, Outcome
 
 
 @dataclass(frozen=True)
+class Supply:
+    """How much there is of what the leases of one isolation entry use up, in its units."""
+
+    free: int  # now
+    total: int  # with what other runs hold, and will give back
+    said: str  # for people: how that comes about
+
+
+@dataclass(frozen=True)
 class Begin:
-    """The services are up."""
+    """The services are up, and environments can be made."""
+
+    supplies: Mapping[str, Supply] = field(default_factory=dict)  # by entry; there is enough of what is not in it
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What groups compete for, all of it as counts: job slots, counted resources, locks and parallel groups.
+"""What groups compete for, all of it as counts: job slots, counted resources, locks, parallel groups, and what isolated
+environments use up.
 
 A lock is a count of EVERYONE: a sharer takes one, an exclusive holder takes all. A parallel group is a lock that is
 always exclusive. With everything a count, one rule decides: a demand fits when no resource would go below zero.
@@ -28,9 +29,17 @@ def demand_of(group: Group, *, jobs: int, sequential: bool) -> Demand:
             demand[f"lock:{name}"] = EVERYONE
         else:
             demand[f"count:{name}"] = need
+    for entry, units in group.holds.items():
+        demand[environment(entry)] = units
     if sequential:
         demand[SEQUENTIAL] = 1
     return tuple(sorted(demand.items()))
+
+
+def environment(entry: str) -> str:
+    """The resource that the leases of an entry of [isolation.NAME] use up. How much there is, is known once they can be
+    made; until then there is enough."""
+    return f"environment:{entry}"
 
 
 class Pool:
@@ -38,6 +47,10 @@ class Pool:
 
     def __init__(self, jobs: int, counts: Mapping[str, int]) -> None:
         self._free = {SLOTS: jobs, SEQUENTIAL: 1} | {f"count:{name}": n for name, n in counts.items()}
+
+    def bound(self, resource: str, count: int) -> None:
+        """There is only so much of it. Before anybody holds some."""
+        self._free[resource] = count
 
     def lacking(self, demand: Demand) -> str | None:
         """The first resource that `demand` cannot have now, or None when it fits."""

@@ -146,6 +146,10 @@ class Schedule:
         self._stirred: set[str] = set()  # resources given back since the lanes parked there were refused
         self._kept: _Lane | None = None  # the lane for whose first candidate all that it needs is kept
 
+    def bound(self, resource: str, count: int) -> None:
+        """There is only so much of a resource of resources.py. Before the first start."""
+        self._pool.bound(resource, count)
+
     def open(self, phase: Phase, now: float) -> None:
         """Makes the groups of `phase` candidates, as soon as what they depend on has ended."""
         self._opened[phase.name] = (phase, now)

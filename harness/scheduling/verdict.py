@@ -50,6 +50,7 @@ def final_result(running: Running, quarantine: Sequence[Quarantine]) -> GroupRes
         cpu_seconds=sum(outcome.cpu_seconds for outcome in running.past),
         peak_memory=max(outcome.peak_memory for outcome in running.past),
         leaked=any(outcome.leaked for outcome in running.past),
+        contaminates=tuple(dict.fromkeys(found for outcome in running.past for found in outcome.contaminates)),
         waited=running.waited,
         quarantined=_excuse(running.group, last, quarantine) if status in EXCUSABLE else "",
     )

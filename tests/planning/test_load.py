@@ -126,7 +126,8 @@ def test_groups_say_what_the_plan_says(full: Plan, tmp_path: Path) -> None:
 def test_services_of_a_group_are_closed_over_what_they_wait_for(full: Plan) -> None:
     core, everything, other = full.groups
     assert core.services == ("db", "web")  # web's command speaks of db
-    assert everything.services == ("cache",)  # its own env does
+    assert everything.services == ("db", "cache")  # its environments are made on db, its own env speaks of cache
+    assert everything.holds == {"db": 20}  # for each of its two workers as many sessions as a lease may have
     assert other.services == ("db", "cache", "web")  # by default all
     db, cache, web = full.services
     assert (web.depends_on, db.depends_on) == (("db",), ())
@@ -146,7 +147,7 @@ def test_the_rest_of_the_plan(full: Plan) -> None:
     assert full.variables == (Variable(name="COUNT", type="count", default="5"),)
     assert set(full.written) == {"timeout", "grace", "global_timeout", "retries", "env", "log_dir"}
     tmpdir, db = full.isolation
-    assert (tmpdir.kind, tmpdir.options) == ("tmpdir", {"home": True})
+    assert (tmpdir.kind, tmpdir.options) == ("tmpdir", {"home": True, "watch": ["."], "ignore": []})
     assert db.options["variable"] == "DATABASE_URL"
     assert "kind" not in db.options
     assert [(stage.name, stage.command, stage.suite) for stage in full.pipeline] == [

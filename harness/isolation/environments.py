@@ -1,0 +1,282 @@
+"""The environments of a run: makes what each group was promised before it starts, and removes it after it ended.
+
+Protocol. `open` once, before anything starts; `ready` once the services are up: it sweeps what dead runs left, makes
+the sentinels and says how much there is of what leases use up. Then `enter` and `leave` around every attempt, from the
+attempts' threads; `close` at the end removes what was handed from group to group.
+
+It knows attempts, and nothing of why they run or what follows from their ending.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from harness.attempt import Left
+from harness.errors import HarnessError, InfrastructureError
+from harness.events import AnyEvent, Warned
+from harness.files import PRIVATE_DIRECTORY, safe_name, write_atomically
+from harness.isolation import kind_of
+from harness.isolation.journal import LEASES, Journal
+from harness.isolation.kept import keep_environment
+from harness.isolation.lease import Capacity, Context, Kind, Lease, Made, new_token, project_id
+from harness.isolation.leases import Leases
+from harness.isolation.options import services_of, variables_of
+from harness.isolation.processes import end, leftover_processes
+from harness.isolation.shared import Shared
+from harness.isolation.sweep import sweep
+from harness.isolation.watch import Watch
+from harness.model import Isolation, Job, Plan, Status
+from harness.process import Control
+from harness.pytest_plugin.harness_fixtures.meeting import hold_shared
+
+_WORTH_KEEPING = frozenset({Status.FAILED, Status.TIMED_OUT, Status.KILLED})
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A lease, and what it handed over."""
+
+    lease: Lease
+    made: Made
+
+
+@dataclass
+class _Inside:
+    """What an attempt that has entered holds."""
+
+    held: list[_Held] = field(default_factory=list)
+    exits: ExitStack = field(default_factory=ExitStack)
+
+
+class Environments:
+    """Those of one run: the Surroundings of its attempts."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        used: Collection[str],
+        *,
+        run_id: str,
+        variables: Callable[[], Mapping[str, str]],
+        services: Mapping[str, Mapping[str, str]],
+        notify: Callable[[AnyEvent], None],
+        keep: bool = False,
+    ) -> None:
+        """`used`: the entries that groups of this run have. `variables` are the run's, and `services` says where each
+        stands: both are asked once the services are up. `keep`: the environments of groups that fail stay."""
+        project = Path(plan.project)
+        self._plan = plan
+        self._entries: dict[str, Isolation] = {entry.name: entry for entry in plan.isolation if entry.name in used}
+        self._run_id = run_id
+        self._services = services
+        self._notify = notify
+        self._keep = keep
+        self._project = project
+        self._variables = variables
+        self._journals = project / LEASES
+        self._shared = Shared(project, run_id)
+        self._paths: dict[str, str] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._leases: Leases | None = None
+        self._watch = Watch({}, {}, self._warn)
+        self._idle: dict[str, list[_Held]] = {}  # by entry: reused ones that nobody has now
+        self._inside: dict[str, _Inside] = {}  # by attempt id
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Makes the place where the run's processes meet, and the journal. Raises InfrastructureError."""
+        self._paths = self._shared.open(self._plan)
+        if not self._entries:
+            return
+        try:
+            self._leases = Leases(Journal.open(self._journals, self._run_id), self._kinds, self._notify)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write the journal of leases in {self._journals}: {error.strerror or error}",
+                "Make the project's directory .harness writable, or free some space.",
+            ) from error
+
+    def ready(self) -> dict[str, Capacity]:
+        """How much there is for the leases of each entry that uses something up.
+
+        Raises InfrastructureError where an entry cannot work.
+        """
+        context = Context(self._project, project_id(self._project), self._run_id, self._variables())
+        for name, entry in self._entries.items():
+            self._kinds[name] = kind_of(entry, context, self._services)
+        if self._leases:
+            self._sweep()
+        capacities = {name: kind.capacity() for name, kind in self._kinds.items()}
+        checked = {name: kind for name, kind in self._kinds.items() if self._entries[name].check}
+        sentinels = {name: self._make(name).lease for name, kind in checked.items() if kind.wants_sentinel}
+        self._watch = Watch(checked, sentinels, self._warn)
+        return {name: capacity for name, capacity in capacities.items() if capacity is not None}
+
+    def close(self) -> None:
+        """Releases what is still out: what is reused, the sentinels."""
+        if self._leases:
+            self._leases.close()
+        for kind in self._kinds.values():
+            kind.close()
+        self._shared.close()
+
+    # --- around an attempt
+
+    def enter(self, job: Job, control: Control) -> Job:
+        """As in Surroundings."""
+        inside = self._inside[job.attempt_id] = _Inside()
+        self._watch.came(job.attempt_id, job.group, self._checked(job))
+        try:
+            if not job.reports_tests:  # a test that is to run alone waits for those as well, and they for it
+                inside.exits.enter_context(hold_shared(self._shared.directory, lambda: bool(control.request), job.group))
+            workers = [self._take_all(job, worker, control, inside) for worker in range(max(job.workers, 1))]
+            env = self._environment(job, workers)
+        except BaseException:
+            self._give_back(job.attempt_id, reusable=True)
+            self._watch.went(job.attempt_id)
+            raise
+        return msgspec.structs.replace(job, env=env)
+
+    def leave(self, job: Job, status: Status) -> Left:
+        """As in Surroundings."""
+        checked = self._checked(job)
+        inside = self._inside[job.attempt_id]
+        found: list[str] = []
+        if checked:
+            # Sessions first: they close when the processes that hold them are ended.
+            for held in inside.held:
+                if held.lease.entry in checked:
+                    found += self._leftovers(held.lease)
+            found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory)
+            end(job.run_id, job.group, job.attempt, self._shared.directory)
+        found += self._watch.went(job.attempt_id)
+        if self._keep and status in _WORTH_KEEPING and inside.held:
+            self._keep_environment(job, inside)
+        leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
+        return Left(leaked, tuple(found))
+
+    def _checked(self, job: Job) -> tuple[str, ...]:
+        return tuple(name for name in job.isolate if self._entries[name].check)
+
+    def _take_all(self, job: Job, worker: int, control: Control, inside: _Inside) -> list[_Held]:
+        """One of each entry, made or used before; fewer if the attempt is asked to stop: then it does not start."""
+        taken = []
+        for name in job.isolate:
+            if control.request:
+                break
+            with self._lock:
+                idle = self._idle.get(name)
+                held = idle.pop() if idle else None
+            held = held or self._make(name, job, worker)
+            inside.held.append(held)
+            taken.append(held)
+        return taken
+
+    def _make(self, name: str, job: Job | None = None, worker: int = 0) -> _Held:
+        """A new lease: for an attempt, or for nobody."""
+        assert self._leases is not None
+        lease = Lease(
+            token=new_token(),
+            entry=name,
+            kind=self._entries[name].kind,
+            run_id=self._run_id,
+            group=job.group if job else "",
+            attempt=job.attempt if job else 0,
+            slot=job.slot if job else 0,
+            worker=worker,
+            services=tuple(service for service in services_of(self._entries[name]) if service in self._services),
+        )
+        return _Held(*self._leases.make(lease))
+
+    def _give_back(self, attempt: str, *, reusable: bool) -> bool:
+        """Takes down what an attempt holds, the last made first. Whether something of it is still there."""
+        leaked = False
+        inside = self._inside.pop(attempt)
+        for held in reversed(inside.held):
+            if self._entries[held.lease.entry].reuse and reusable:
+                with self._lock:
+                    self._idle.setdefault(held.lease.entry, []).append(held)
+            elif self._leases:
+                leaked |= not self._leases.release(held.lease)
+        inside.exits.close()
+        return leaked
+
+    # --- variables
+
+    def _environment(self, job: Job, workers: Sequence[Sequence[_Held]]) -> dict[str, str]:
+        hidden = {variable for name in job.isolate for variable in self._hidden(name)}
+        env = {name: value for name, value in job.env.items() if name not in hidden} | self._paths
+        env |= _variables(workers[0])
+        if job.workers and job.isolate:
+            directory = self._shared.directory / f"workers-{safe_name(job.group)}-{job.attempt}"
+            directory.mkdir(mode=PRIVATE_DIRECTORY)
+            for worker, held in enumerate(workers):
+                write_atomically(directory / f"{worker}.json", json.dumps(_variables(held)).encode(), durable=False)
+            env["HARNESS_WORKERS"] = str(directory)
+        return env
+
+    def _hidden(self, name: str) -> frozenset[str]:
+        """What would let tests reach beyond what is their own."""
+        return self._kinds[name].hidden | variables_of(self._entries[name])
+
+    # --- what outlives a run
+
+    def _sweep(self) -> None:
+        """Of the entries that this run has; the time of others comes with a run that has them, or with `gc`."""
+
+        def find(name: str, kind: str) -> Kind | None:
+            return self._kinds[name] if name in self._entries and self._entries[name].kind == kind else None
+
+        swept = sweep(self._journals, find)
+        if swept.released:
+            self._warn(f"removed what earlier runs had left behind: {count(swept.released)}")
+        for lease, why in swept.left:
+            if why:
+                self._warn(f"a lease of [isolation.{lease.entry}] of run {lease.run_id} is still there: {why}")
+
+    def _keep_environment(self, job: Job, inside: _Inside) -> None:
+        assert self._leases is not None
+        ending = [held.lease for held in inside.held if held.lease.services]
+        if ending:
+            services = ", ".join(sorted({service for lease in ending for service in lease.services}))
+            self._warn(f"the environment of {job.group} is not kept: it ends with the service {services} of this run")
+            return
+        try:
+            keep_environment(self._project, job)
+            for held in inside.held:
+                self._leases.keep(held.lease)
+        except OSError as error:
+            self._warn(f"the environment of {job.group} could not be kept: {error}")
+            return
+        inside.held.clear()
+        self._warn(f"the environment of {job.group} is kept: `enter {job.group}` opens it, `gc --kept` removes it")
+
+    def _leftovers(self, lease: Lease) -> Sequence[str]:
+        try:
+            return self._kinds[lease.entry].leftovers(lease)
+        except HarnessError as error:
+            self._warn(f"[isolation.{lease.entry}] could not be checked for contamination: {error.message}")
+            return ()
+
+    def _warn(self, message: str) -> None:
+        self._notify(Warned(message=message))
+
+
+def count(leases: Sequence[Lease]) -> str:
+    """As "2 of [isolation.db], 1 of [isolation.mail]"."""
+    entries = [lease.entry for lease in leases]
+    return ", ".join(f"{entries.count(name)} of [isolation.{name}]" for name in dict.fromkeys(entries))
+
+
+def _variables(held: Sequence[_Held]) -> dict[str, str]:
+    """All that these leases hand over, and which variable is for what."""
+    variables = {name: value for it in held for name, value in it.made.variables.items()}
+    if held:
+        roles = [{"entry": it.lease.entry, "kind": it.lease.kind, "roles": dict(it.made.roles)} for it in held]
+        variables["HARNESS_LEASES"] = json.dumps(roles)
+    return variables

@@ -1,0 +1,45 @@
+"""Environments that were kept because their group failed: what is needed to enter them again.
+
+One file a group, `.harness/kept/GROUP.json`, readable by its owner alone, since it holds secrets. The leases themselves
+stand in the journal of their run, marked as kept.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from harness.files import PRIVATE_DIRECTORY, safe_name, write_atomically
+from harness.model import Job
+
+KEPT = Path(".harness", "kept")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An environment that stands."""
+
+    group: str
+    run_id: str
+    directory: str  # in which the group ran
+    env: dict[str, str]  # of its process, whole
+
+
+def keep_environment(project: Path, job: Job) -> None:
+    """Writes down what the process of `job` was given; an older one of that group is forgotten. Raises OSError."""
+    directory = project / KEPT
+    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    kept = Kept(job.group, job.run_id, job.directory, job.env)
+    write_atomically(directory / f"{safe_name(job.group)}.json", msgspec.json.encode(kept))
+
+
+def kept_environment(project: Path, group: str) -> Kept | None:
+    """None: there is none of that group."""
+    try:
+        return msgspec.json.decode((project / KEPT / f"{safe_name(group)}.json").read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def forget_environments(project: Path) -> None:
+    """For when their leases have been released."""
+    for path in (project / KEPT).glob("*.json"):
+        path.unlink(missing_ok=True)

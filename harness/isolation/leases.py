@@ -1,0 +1,124 @@
+"""The leases of one run: each planned, journalled, made, renewed and released, in the order that lease.py gives.
+
+What cannot be released stays in the journal, and is told as `leaked`; the next start or `gc` tries again. A thread of
+its own renews, every quarter of a TERM, all that is out, as long as this process lives.
+
+It knows nothing of attempts, or of who gets what.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from harness.errors import HarnessError, InfrastructureError
+from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
+from harness.isolation.journal import Journal
+from harness.isolation.lease import TERM, Kind, Lease, Made
+
+_RENEW = TERM / 4  # seconds
+
+
+class Leases:
+    """Any thread may make and release. `kinds` are those of the entries, by name."""
+
+    def __init__(self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None]) -> None:
+        self._journal = journal
+        self._kinds = kinds
+        self._notify = notify
+        self._out: dict[str, Lease] = {}  # by token: made, or being made, and not released
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
+        self._heart.start()
+
+    def make(self, lease: Lease) -> tuple[Lease, Made]:
+        """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
+        left."""
+        kind, began = self._kinds[lease.entry], time.monotonic()
+        with self._lock:
+            self._out[lease.token] = lease
+        try:
+            lease = msgspec.structs.replace(lease, details=dict(kind.plan(lease)))
+            self._out[lease.token] = lease
+            self._journal.making(lease, kind.durable)
+            made = kind.make(lease, lambda details: self._learned(lease.token, details))
+        except BaseException as error:
+            self.release(self._out[lease.token])
+            if isinstance(error, HarnessError | OSError):
+                why, cure = (error.message, error.cure) if isinstance(error, HarnessError) else (str(error), "")
+                raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
+            raise
+        lease = self._out[lease.token]
+        seconds = time.monotonic() - began
+        self._notify(
+            LeaseMade(
+                token=lease.token,
+                entry=lease.entry,
+                kind=lease.kind,
+                group=lease.group,
+                attempt=lease.attempt,
+                details=lease.details,
+                seconds=seconds,
+            )
+        )
+        return lease, made
+
+    def release(self, lease: Lease) -> bool:
+        """Whether it is gone now."""
+        began = time.monotonic()
+        try:
+            self._kinds[lease.entry].release(lease)
+            self._journal.released(lease.token)
+        except (HarnessError, OSError) as error:
+            why = error.message if isinstance(error, HarnessError) else str(error)
+            self.warn(
+                f"a lease of [isolation.{lease.entry}] was not released: {why}; the next run tries again, or `gc`"
+            )
+            self._end(lease, "leaked", why, began)
+            return False
+        self._end(lease, "released", "", began)
+        return True
+
+    def keep(self, lease: Lease) -> None:
+        """It stays until `gc --kept`. Raises OSError."""
+        self._journal.kept(lease.token)
+        self._end(lease, "kept", "", time.monotonic())
+
+    def warn(self, message: str) -> None:
+        self._notify(Warned(message=message))
+
+    def close(self) -> None:
+        """Releases all that is still out, the last made first, and closes the journal."""
+        self._over.set()
+        self._heart.join()
+        for lease in reversed(list(self._out.values())):
+            self.release(lease)
+        self._journal.close()
+
+    def _learned(self, token: str, details: Mapping[str, str]) -> None:
+        self._journal.learned(token, details)
+        lease = self._out[token]
+        self._out[token] = msgspec.structs.replace(lease, details=lease.details | dict(details))
+
+    def _end(self, lease: Lease, ending: Literal["released", "kept", "leaked"], reason: str, began: float) -> None:
+        with self._lock:
+            self._out.pop(lease.token, None)
+        seconds = time.monotonic() - began
+        self._notify(
+            LeaseEnded(
+                token=lease.token, entry=lease.entry, group=lease.group, ending=ending, reason=reason, seconds=seconds
+            )
+        )
+
+    def _beat(self) -> None:
+        while not self._over.wait(_RENEW):
+            with self._lock:
+                out = list(self._out.values())
+            for lease in out:
+                # A server that does not answer now is asked again; its next user will say what is wrong.
+                with suppress(HarnessError):
+                    self._kinds[lease.entry].renew(lease)
