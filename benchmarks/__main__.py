@@ -7,7 +7,7 @@ round, so that a drift of the machine's speed hits both sides alike. Nothing her
 import importlib
 import sys
 
-BENCHMARKS = ("overhead", "makespan", "scale")
+BENCHMARKS = ("overhead", "makespan", "scale", "leases")
 
 
 def main() -> None:

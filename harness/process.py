@@ -358,7 +358,7 @@ def run_tool(
 ) -> str:
     """Run a short helper and return its stdout. With `check`, an exit code other than 0 is an error.
 
-    Raises ToolError with the command and the last lines of its stderr.
+    Raises ToolError with the command and the last lines of its stderr, or of its stdout if it wrote none there.
     """
     command = shlex.join(argv)
     try:
@@ -388,6 +388,6 @@ def run_tool(
             if tool.returncode is None:
                 os.killpg(tool.pid, signal.SIGKILL)
     if check and tool.returncode:
-        last_lines = "".join(f"\n  {line}" for line in stderr.splitlines()[-5:])
+        last_lines = "".join(f"\n  {line}" for line in (stderr if stderr.strip() else stdout).splitlines()[-5:])
         raise ToolError(f"{command}: exit code {tool.returncode}{last_lines}")
     return stdout

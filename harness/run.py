@@ -104,6 +104,7 @@ class _Run:
             variables=lambda: run_variables(request, files.run_id, self.services.values),
             services=self.services.values,
             notify=self.inbox.put,
+            has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
         )
         self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments)

@@ -4,20 +4,20 @@ Nothing here retries: an answer the test did not ask for is a `Refused`, and the
 """
 
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Barrier, Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import requests
+from harness_fixtures.together import wait_until as eventually  # for methods, too, which get no fixtures
 from requests.adapters import HTTPAdapter
 
-T = TypeVar("T")
 Json = dict[str, Any]
+Fixture = Callable[..., Any]
+"""`race` and `load`, of the harness's plugin."""
 
 POLL_SECONDS = 0.2
 """How often a pending payment is asked about. Every question is a call to the payment network, which counts them."""
@@ -42,55 +42,9 @@ def refused(status: int, code: str) -> Iterator[None]:
     assert (caught.value.status, caught.value.code) == (status, code), str(caught.value)
 
 
-def eventually(read: Callable[[], T], accept: Callable[[T], object], within: float = 10, every: float = 0.1) -> T:
-    """Reads until the value is acceptable and returns it; after `within` seconds fails, showing the last value."""
-    deadline = time.monotonic() + within
-    while True:
-        value = read()
-        if accept(value):
-            return value
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within} s; last seen: {value!r}")
-        time.sleep(every)
-
-
-def together(actions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Runs all actions at the same moment, a thread each; an entry of the result is a value or the Refused.
-
-    An exception of another kind is no outcome of a race: it is raised.
-    """
-    barrier = Barrier(len(actions))
-    outcomes: list[Any] = [None] * len(actions)
-
-    def run(index: int, action: Callable[[], Any]) -> None:
-        barrier.wait()
-        try:
-            outcomes[index] = action()
-        except Exception as error:
-            outcomes[index] = error
-
-    threads = [Thread(target=run, args=item) for item in enumerate(actions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for outcome in outcomes:
-        if isinstance(outcome, Exception) and not isinstance(outcome, Refused):
-            raise outcome
-    return outcomes
-
-
-def codes(outcomes: Sequence[Any]) -> list[str]:
-    """What `together` returned, as sorted words: "ok" for a value, the error's code for a refusal."""
-    return sorted(outcome.code if isinstance(outcome, Refused) else "ok" for outcome in outcomes)
-
-
-def values(outcomes: Sequence[Any]) -> list[Any]:
-    """What `together` returned, where nothing may be refused."""
-    for outcome in outcomes:
-        if isinstance(outcome, Refused):
-            raise outcome
-    return list(outcomes)
+def refused_as(code: str) -> Callable[[BaseException], bool]:
+    """Whether an error of a race is a refusal with this code."""
+    return lambda error: isinstance(error, Refused) and error.code == code
 
 
 def unique(prefix: str) -> str:

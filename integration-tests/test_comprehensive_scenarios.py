@@ -5,16 +5,14 @@ from dataclasses import dataclass
 import pytest
 from client import (
     Api,
+    Fixture,
     Json,
-    Refused,
     User,
-    codes,
     eventually,
     refused,
+    refused_as,
     settle_all,
     slot,
-    together,
-    values,
     word,
 )
 
@@ -71,34 +69,31 @@ def fair(api: Api) -> Fair:
     return Fair(host, course, workshop, guests, spender, stall, souvenir)
 
 
-def test_a_workshop_fills_up_and_who_cancels_makes_room(api: Api, fair: Fair) -> None:
+def test_a_workshop_fills_up_and_who_cancels_makes_room(api: Api, fair: Fair, race: Fixture) -> None:
     host, workshop = fair.host, fair.workshop
     late, (morning, evening) = api.register("late"), host.slots(workshop, slot(30), slot(30.5))
     first, second, third = fair.guests
-    bookings = values(
-        together(
-            [
-                lambda: first.buy(workshop, slot_id=morning["id"]),
-                lambda: second.buy(workshop, slot_id=evening["id"]),
-            ]
-        )
+    both = race(
+        lambda: first.buy(workshop, slot_id=morning["id"]),
+        lambda: second.buy(workshop, slot_id=evening["id"]),
     )
+    both.expect(successes=2)
     path = f"/v1/searchables/{workshop['id']}/slots"
     assert third.get(path, free=True)["items"] == []
     with refused(409, "slot_taken"):
         third.buy(workshop, slot_id=morning["id"])
     before = first.balance
-    first.post(f"/v1/purchases/{bookings[0]['id']}/cancel")
+    first.post(f"/v1/purchases/{both.succeeded[0]['id']}/cancel")
     assert first.balance == before + 4750, "the price less the fee"
     assert [item["id"] for item in late.get(path, free=True)["items"]] == [morning["id"]]
     assert third.buy(workshop, slot_id=morning["id"])["status"] == "paid"
 
 
-def test_everybody_buys_at_once_and_the_sums_are_right(fair: Fair) -> None:
+def test_everybody_buys_at_once_and_the_sums_are_right(fair: Fair, race: Fixture) -> None:
     host, guests, course = fair.host, fair.guests, fair.course
     people = [host, *guests]
     before = sum(person.balance for person in people)
-    values(together([lambda g=g: g.buy(course) for g in guests]))
+    race(*(lambda g=g: g.buy(course) for g in guests)).expect(successes=3)
     assert sum(person.balance for person in people) == before - 3 * 200, "nothing is lost but the fees"
     for person in people:
         ledger = person.ledger()
@@ -107,12 +102,12 @@ def test_everybody_buys_at_once_and_the_sums_are_right(fair: Fair) -> None:
     assert numbers <= {item["number"] for item in host.get("/v1/invoices")["items"]}
 
 
-def test_money_is_spent_once(fair: Fair) -> None:
+def test_money_is_spent_once(fair: Fair, race: Fixture) -> None:
     """A purchase and a withdrawal race for a balance that is enough for one of them."""
-    outcomes = together([lambda: fair.spender.buy(fair.souvenir), lambda: fair.spender.withdraw(600)])
-    assert codes(outcomes) == ["insufficient_funds", "ok"]
+    spent = race(lambda: fair.spender.buy(fair.souvenir), lambda: fair.spender.withdraw(600))
+    spent.expect(successes=1, errors=refused_as("insufficient_funds"))
     assert fair.spender.balance == 400
-    assert fair.stall.balance == (0 if isinstance(outcomes[0], Refused) else 570)
+    assert fair.stall.balance == (0 if spent.outcomes[0].error else 570)
 
 
 def test_a_seller_who_spent_the_money_cannot_refund(fair: Fair) -> None:

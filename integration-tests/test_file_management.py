@@ -4,7 +4,7 @@ import hashlib
 import os
 
 import pytest
-from client import Api, User, codes, refused, together
+from client import Api, Fixture, User, refused, refused_as
 
 KIB = 1024
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -74,11 +74,11 @@ def test_a_name_is_kept_without_its_folders(user: User, name: str) -> None:
     assert user.upload(name=name)["name"] == "passwd"
 
 
-def test_uploads_at_the_same_time_do_not_pass_the_quota_together(api: Api) -> None:
+def test_uploads_at_the_same_time_do_not_pass_the_quota_together(api: Api, race: Fixture) -> None:
     for _ in range(4):
         user = api.register()
-        outcomes = together([lambda u=user: u.upload(bytes(30 * KIB))] * 5)
-        assert codes(outcomes) == ["ok"] * 2 + ["quota_exceeded"] * 3
+        uploads = race(lambda u=user: u.upload(bytes(30 * KIB)), n=5)
+        uploads.expect(successes=2, errors=refused_as("quota_exceeded"))
         assert quota(user) == (60 * KIB, 64 * KIB)
 
 

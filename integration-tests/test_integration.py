@@ -1,8 +1,8 @@
-"""Core: the service is up, organizations are apart, and one thing goes all the way from an idea to a paid sale."""
+"""Core: the service is up, and one thing goes all the way from an idea to a paid sale."""
 
 import pytest
 import requests
-from client import Api, User, codes, eventually, fund, refused, together, unique, word
+from client import Api, User, eventually, fund, refused, unique, word
 
 
 def test_health_says_that_the_database_answers(url: str) -> None:
@@ -46,58 +46,6 @@ def test_text_that_postgres_cannot_store_is_refused(user: User) -> None:
 def test_the_platform_api_refuses_an_organizations_key(api: Api) -> None:
     with refused(401, "wrong_key"):
         api.post("/v1/platform/organizations", slug=unique("stolen"))
-
-
-def test_an_organization_lives_from_creation_to_deletion(platform: Api) -> None:
-    slug = unique("short-lived")
-    created = platform.post("/v1/platform/organizations", slug=slug)
-    assert created["secret_key"].startswith("sk_test_")
-    shown = platform.get(f"/v1/platform/organizations/{slug}")
-    assert shown["live"] is False
-    assert "secret_key" not in shown
-    api = Api(platform.url, created["secret_key"])
-    assert api.search()["total"] == 0
-    with refused(409, "organization_exists"):
-        platform.post("/v1/platform/organizations", slug=slug)
-    platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})
-    with refused(401, "wrong_key"):
-        api.search()
-    with refused(404, "organization_not_found"):
-        platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})
-
-
-def test_a_live_organization_is_not_deleted(platform: Api) -> None:
-    slug = unique("live")
-    created = platform.post("/v1/platform/organizations", slug=slug, live=True)
-    assert created["secret_key"].startswith("sk_live_")
-    assert platform.get(f"/v1/platform/organizations/{slug}")["live"] is True
-    with refused(409, "organization_live"):
-        platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})
-    assert Api(platform.url, created["secret_key"]).search()["total"] == 0
-    platform.send("PATCH", f"/v1/platform/organizations/{slug}", json={"live": False})
-    platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})
-
-
-def test_organizations_see_nothing_of_each_other(api: Api, own_organization: Api) -> None:
-    here = api.register("same")
-    stranger = own_organization.post("/v1/users", handle=here.handle, display_name="A namesake elsewhere")
-    assert stranger["handle"] == here.handle
-    with refused(401, "wrong_token"):
-        own_organization.get("/v1/users/me", here.token)
-    draft = here.offer()
-    with refused(404, "searchable_not_found"):
-        own_organization.get(f"/v1/searchables/{draft['id']}", stranger["token"])
-
-
-def test_organizations_are_made_and_removed_side_by_side(platform: Api) -> None:
-    slugs = [unique("many") for _ in range(4)]
-    body = [{"slug": slug} for slug in (*slugs, slugs[0])]
-    made = together([lambda b=b: platform.post("/v1/platform/organizations", **b) for b in body])
-    assert codes(made) == ["ok"] * 4 + ["organization_exists"]
-    removed = together(
-        [lambda s=s: platform.send("DELETE", "/v1/platform/organizations", json={"slug": s}) for s in slugs]
-    )
-    assert codes(removed) == ["ok"] * 4
 
 
 def test_from_an_idea_to_a_paid_sale(api: Api) -> None:

@@ -1,10 +1,8 @@
 """Metrics: the exposition is sound, and counts what happened, once, for the organization in which it happened."""
 
-import re
-
 import pytest
 import requests
-from client import Api, User, fund, refused, together, unique
+from client import Api, Fixture, User, fund, refused, unique
 from monitoring import Exposition, Growth, promtool, tool
 
 
@@ -100,21 +98,9 @@ def test_what_was_rolled_back_is_not_counted(user: User, grown: Growth) -> None:
     assert grown("searchable_payments_started_total") == 0
 
 
-def test_events_at_the_same_time_are_all_counted(api: Api, grown: Growth) -> None:
-    together([api.register] * 8)
+def test_events_at_the_same_time_are_all_counted(api: Api, grown: Growth, race: Fixture) -> None:
+    race(api.register, n=8).expect(successes=8)
     assert grown("searchable_users_registered_total") == 8
-
-
-def test_a_deleted_organization_leaves_no_series(url: str, platform: Api) -> None:
-    slug = unique("counted")
-    before = Exposition.of(url).value("searchable_organizations")
-    key = platform.post("/v1/platform/organizations", slug=slug)["secret_key"]
-    Api(url, key).register()
-    assert Exposition.of(url).value("searchable_users_registered_total", organization=slug) == 1
-    platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})
-    answer = requests.get(f"{url}/metrics", timeout=10).text
-    assert not re.search(rf'organization="{slug}"', answer)
-    assert before > 0
 
 
 def test_settlements_are_timed(api: Api, grown: Growth) -> None:

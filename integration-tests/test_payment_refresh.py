@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from client import Api, Json, User, codes, eventually, refused, settle_all, together, values
+from client import Api, Fixture, Json, User, refused, settle_all
 
 
 @dataclass
@@ -29,12 +29,13 @@ def test_a_payment_stays_pending_until_the_network_is_done(user: User) -> None:
     assert user.balance == 0
 
 
-def test_of_many_who_refresh_at_once_one_has_the_effect(user: User) -> None:
+def test_of_many_who_refresh_at_once_one_has_the_effect(user: User, race: Fixture) -> None:
     payment = user.deposit(900)
     user.settle(user.deposit(100))
     assert user.get(f"/v1/payments/{payment['id']}")["status"] == "pending", "looking does not ask the network"
-    outcomes = values(together([lambda: user.refresh(payment["id"])] * 5))
-    assert [outcome["status"] for outcome in outcomes] == ["settled"] * 5
+    refreshed = race(lambda: user.refresh(payment["id"]), n=5)
+    refreshed.expect(successes=5)
+    assert [seen["status"] for seen in refreshed.succeeded] == ["settled"] * 5
     assert user.get(f"/v1/payments/{payment['id']}")["status"] == "settled"
     assert user.balance == 1000
     assert sorted(entry["amount_cents"] for entry in user.ledger()) == [100, 900]
@@ -75,17 +76,3 @@ def test_payments_are_listed_by_how_they_stand(ended: Ended, user: User) -> None
     assert [item["id"] for item in ended.user.get("/v1/payments")["items"]] == [ended.bad["id"], ended.good["id"]]
     with refused(422, "invalid"):
         user.get("/v1/payments", status="lost")
-
-
-def test_who_calls_the_network_too_often_is_told_when_to_come_again(own_organization: Api) -> None:
-    """Provoked on purpose, and so in an organization of its own: the limit is the payment account's."""
-    user = own_organization.register()
-    account = own_organization.get("/v1/payment-account")
-    outcomes = together([lambda: user.deposit(100)] * (account["burst"] + 8))
-    assert set(codes(outcomes)) == {"ok", "rate_limited"}
-    refusal = next(outcome for outcome in outcomes if not isinstance(outcome, dict))
-    assert (refusal.status, refusal.retry_after) == (429, "1")
-    accepted = codes(outcomes).count("ok")
-    assert account["burst"] <= accepted < account["burst"] + 8
-    assert len(user.get("/v1/payments")["items"]) == accepted, "what was refused left nothing behind"
-    eventually(lambda: codes(together([lambda: user.deposit(100)])), lambda it: it == ["ok"], every=0.2)

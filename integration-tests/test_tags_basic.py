@@ -1,7 +1,7 @@
 """Tags: made, named, looked at, put on things, removed."""
 
 import pytest
-from client import Api, User, codes, refused, together, word
+from client import Api, Fixture, User, refused, refused_as, word
 
 
 def test_a_tag_has_a_name_and_a_path(api: Api, user: User) -> None:
@@ -42,9 +42,9 @@ def test_an_unknown_tag_is_not_found(api: Api, user: User) -> None:
         api.tag(user, parent=999999999)
 
 
-def test_of_many_who_make_the_same_tag_one_does(api: Api, user: User) -> None:
+def test_of_many_who_make_the_same_tag_one_does(api: Api, user: User, race: Fixture) -> None:
     name = word()
-    assert codes(together([lambda: api.tag(user, name)] * 6)) == ["ok"] + ["tag_exists"] * 5
+    race(lambda: api.tag(user, name), n=6).expect(successes=1, errors=refused_as("tag_exists"))
 
 
 def test_a_tag_can_be_renamed_but_not_to_a_twins_name(api: Api, user: User) -> None:

@@ -1,7 +1,7 @@
 """Core: users register, prove who they are, and show a profile."""
 
 import pytest
-from client import Api, User, codes, refused, together, unique
+from client import Api, Fixture, User, refused, refused_as, unique
 
 
 def test_a_new_user_has_an_empty_profile(api: Api, user: User) -> None:
@@ -30,10 +30,18 @@ def test_a_handle_that_would_not_fit_an_address_is_refused(api: Api, handle: str
         api.post("/v1/users", handle=handle, display_name="N")
 
 
-def test_of_many_who_want_a_handle_one_gets_it(api: Api) -> None:
+def test_of_many_who_want_a_handle_one_gets_it(api: Api, race: Fixture) -> None:
     handle = unique("wanted")
-    outcomes = together([lambda: api.post("/v1/users", handle=handle, display_name="W")] * 8)
-    assert codes(outcomes) == ["handle_taken"] * 7 + ["ok"]
+    wanted = race(lambda: api.post("/v1/users", handle=handle, display_name="W"), n=8)
+    wanted.expect(successes=1, errors=refused_as("handle_taken"))
+
+
+def test_a_hundred_who_register_at_once_are_all_somebody(api: Api, load: Fixture) -> None:
+    registered = load(api.register, n=100)
+    registered.expect(errors=0)
+    assert len({user.id for user in registered.succeeded}) == 100
+    for user in registered.succeeded[::20]:
+        assert user.get("/v1/users/me")["handle"] == user.handle
 
 
 def test_a_change_touches_only_what_it_names(api: Api, user: User) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "flaky": "flaky:flaky",
     "cache": "cache:cache",
     "merge": "merge:merge",
+    "names": "names:names",
     "hold": "hold:hold",
     "setup": "setup:setup",
     "clean": "clean:clean",

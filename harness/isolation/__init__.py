@@ -13,11 +13,11 @@ from harness.model import Isolation
 
 # module:class, imported when a plan uses the kind.
 KINDS = {
-    "tenant": "tenant:Tenant",
-    "postgres": "postgres:Postgres",
-    "redis": "redis:Redis",
-    "ports": "ports:Ports",
-    "tmpdir": "tmpdir:TmpDir",
+    "tenant": "tenant.kind:Tenant",
+    "postgres": "postgres.kind:Postgres",
+    "redis": "redis.kind:Redis",
+    "ports": "ports.kind:Ports",
+    "tmpdir": "tmpdir.kind:TmpDir",
     "command": "command:Command",
 }
 

@@ -32,7 +32,7 @@ from harness.isolation.sweep import sweep
 from harness.isolation.watch import Watch
 from harness.model import Isolation, Job, Plan, Status
 from harness.process import Control
-from harness.pytest_plugin.harness_fixtures.meeting import hold_shared
+from harness.pytest_plugin.harness_fixtures.meeting import WITHIN, hold_shared
 
 _WORTH_KEEPING = frozenset({Status.FAILED, Status.TIMED_OUT, Status.KILLED})
 
@@ -65,16 +65,19 @@ class Environments:
         variables: Callable[[], Mapping[str, str]],
         services: Mapping[str, Mapping[str, str]],
         notify: Callable[[AnyEvent], None],
+        has_tests: bool = True,
         keep: bool = False,
     ) -> None:
         """`used`: the entries that groups of this run have. `variables` are the run's, and `services` says where each
-        stands: both are asked once the services are up. `keep`: the environments of groups that fail stay."""
+        stands: both are asked once the services are up. `has_tests`: some group is run by pytest, so that a test may
+        want to run alone. `keep`: the environments of groups that fail stay."""
         project = Path(plan.project)
         self._plan = plan
         self._entries: dict[str, Isolation] = {entry.name: entry for entry in plan.isolation if entry.name in used}
         self._run_id = run_id
         self._services = services
         self._notify = notify
+        self._has_tests = has_tests
         self._keep = keep
         self._project = project
         self._variables = variables
@@ -118,11 +121,12 @@ class Environments:
         return {name: capacity for name, capacity in capacities.items() if capacity is not None}
 
     def close(self) -> None:
-        """Releases what is still out: what is reused, the sentinels."""
-        if self._leases:
-            self._leases.close()
-        for kind in self._kinds.values():
-            kind.close()
+        """Releases what is still out: what is reused, the sentinels. Once more is no harm."""
+        leases, self._leases = self._leases, None
+        if leases:
+            leases.close()
+        while self._kinds:
+            self._kinds.popitem()[1].close()
         self._shared.close()
 
     # --- around an attempt
@@ -132,8 +136,10 @@ class Environments:
         inside = self._inside[job.attempt_id] = _Inside()
         self._watch.came(job.attempt_id, job.group, self._checked(job))
         try:
-            if not job.reports_tests:  # a test that is to run alone waits for those as well, and they for it
-                inside.exits.enter_context(hold_shared(self._shared.directory, lambda: bool(control.request), job.group))
+            if self._has_tests and not job.reports_tests:  # a test that runs alone waits for those too, and they for it
+                inside.exits.enter_context(
+                    hold_shared(self._shared.directory, lambda: bool(control.request), job.group)
+                )
             workers = [self._take_all(job, worker, control, inside) for worker in range(max(job.workers, 1))]
             env = self._environment(job, workers)
         except BaseException:
@@ -147,18 +153,19 @@ class Environments:
         checked = self._checked(job)
         inside = self._inside[job.attempt_id]
         found: list[str] = []
+        immortal: list[str] = []
         if checked:
             # Sessions first: they close when the processes that hold them are ended.
             for held in inside.held:
                 if held.lease.entry in checked:
                     found += self._leftovers(held.lease)
             found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory)
-            end(job.run_id, job.group, job.attempt, self._shared.directory)
+            immortal = end(job.run_id, job.group, job.attempt, self._shared.directory)
         found += self._watch.went(job.attempt_id)
         if self._keep and status in _WORTH_KEEPING and inside.held:
             self._keep_environment(job, inside)
         leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
-        return Left(leaked, tuple(found))
+        return Left(leaked or bool(immortal), tuple(found))
 
     def _checked(self, job: Job) -> tuple[str, ...]:
         return tuple(name for name in job.isolate if self._entries[name].check)
@@ -212,6 +219,8 @@ class Environments:
         hidden = {variable for name in job.isolate for variable in self._hidden(name)}
         env = {name: value for name, value in job.env.items() if name not in hidden} | self._paths
         env |= _variables(workers[0])
+        if not job.reports_tests:
+            env[WITHIN] = str(self._shared.directory)
         if job.workers and job.isolate:
             directory = self._shared.directory / f"workers-{safe_name(job.group)}-{job.attempt}"
             directory.mkdir(mode=PRIVATE_DIRECTORY)
@@ -277,6 +286,14 @@ def _variables(held: Sequence[_Held]) -> dict[str, str]:
     """All that these leases hand over, and which variable is for what."""
     variables = {name: value for it in held for name, value in it.made.variables.items()}
     if held:
-        roles = [{"entry": it.lease.entry, "kind": it.lease.kind, "roles": dict(it.made.roles)} for it in held]
+        roles = [
+            {
+                "entry": it.lease.entry,
+                "kind": it.lease.kind,
+                "roles": dict(it.made.roles),
+                "variables": list(it.made.variables),
+            }
+            for it in held
+        ]
         variables["HARNESS_LEASES"] = json.dumps(roles)
     return variables

@@ -1,7 +1,7 @@
 """The label that a lease's things bear on the server, where they can: a comment on a schema, a value of a key.
 
-It says whose they are and until when: `harness lease=TOKEN run=RUN project=ID until=EPOCH`. What bears no such label was
-not made here, whatever its name is.
+It says whose they are and until when: `harness lease=TOKEN run=RUN project=ID until=EPOCH`. What bears no such label
+was not made here, whatever its name is.
 """
 
 import re

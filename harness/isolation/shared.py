@@ -15,10 +15,9 @@ from pathlib import Path
 from harness.errors import InfrastructureError
 from harness.files import PRIVATE_DIRECTORY
 from harness.model import Budget, Plan
-from harness.pytest_plugin.harness_fixtures.budgets import write_spec
+from harness.pytest_plugin.harness_fixtures.budgets import DIRECTORY, write_spec
 
 SHARED = Path(".harness", "shared")
-BUDGETS = Path(".harness", "budgets")
 HEAVY = "heavy_resource"
 
 
@@ -27,7 +26,7 @@ class Shared:
 
     def __init__(self, project: Path, run_id: str) -> None:
         self.directory = project / SHARED / run_id
-        self._budgets = project / BUDGETS
+        self._budgets = project / DIRECTORY
         self._lock = -1
 
     def open(self, plan: Plan) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from harness.errors import HarnessError
 from harness.isolation.journal import Standing, dead_journals
 from harness.isolation.lease import Kind, Lease
@@ -47,7 +49,8 @@ def sweep_expired(kinds: Mapping[str, Kind], swept: Swept) -> None:
         except HarnessError as error:
             swept.left.append((Lease(token="", entry=entry, kind="", run_id=""), error.message))
             continue
-        for lease in expired:
+        for found in expired:
+            lease = msgspec.structs.replace(found, entry=entry)  # a label does not say which entry it was
             known_to_be_kept = any(lease.token == kept.token for kept in swept.kept)
             if not known_to_be_kept:
                 _take_down(Standing(lease), lambda entry, _kind: kinds[entry], swept, with_kept=False)

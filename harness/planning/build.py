@@ -123,7 +123,9 @@ def _rests_on(entries: Iterable[Isolation]) -> Iterable[str]:
 
 def _isolation(name: str, row: Row) -> Isolation:
     # Lists, since nobody says otherwise to whoever reads the noun back from JSON.
-    options = {key: list(value) if isinstance(value, tuple) else value for key, value in _plain(row).items()}
+    options: dict[str, Any] = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in _plain(row).items()
+    }
     common = {key: options.pop(key) for key in ("kind", "reuse", "check")}
     return Isolation(name=name, options=options, **common)
 

@@ -14,7 +14,9 @@ from harness.planning.types import DURATION, INVALID, STRING, SWITCH, VARIABLE, 
 
 URL_PATH = Text("path", "a path on the server: it begins with /", r"/\S*")
 TEMPLATE = Text(
-    "string", "a name: letters, digits, ., _, - and {group}, {slot}, {run} or {token}", r"[A-Za-z0-9._{}-]+"
+    "string",
+    "a name: letters, digits, ., _, - and {group}, {slot}, {run} or {token}",
+    r"(?:[A-Za-z0-9._-]|\{(?:group|slot|run|token)\})+",
 )
 GLOBS = ListOf(Text("glob"), single=True)
 TEXTS = MapOf(STRING, STRING, "table of strings")
@@ -150,10 +152,10 @@ KINDS = {
         Key("make", Choice("database", "prefix"), "database", "What each lease is."),
         Key(
             "databases",
-            ListOf(Count(0), "list of numbers", filled=True),
+            ListOf(Count(), "list of numbers", filled=True),
             None,
-            "The numbers that may be used.",
-            "all of the server's but the lowest",
+            "The numbers that may be used; 0 keeps who has which.",
+            "all of the server's but 0",
         ),
         Key("variable", VARIABLE, "REDIS_URL", "Hands over the URL."),
         Key("prefix_variable", VARIABLE, "REDIS_PREFIX", "Hands over the prefix."),
@@ -171,7 +173,7 @@ KINDS = {
     "command": _kind(
         "command",
         Key("setup", Command(), REQUIRED, "Makes it; writes `KEY=value` lines to the file `$HARNESS_ENV`."),
-        Key("teardown", Command(), None, "Removes it, with the same variables.", "none"),
+        Key("teardown", Command(), None, "Removes it, with the same variables; it must be able to run twice.", "none"),
         Key("timeout", DURATION, "1m", "Of each of the two."),
         _SECRETS,
     ),

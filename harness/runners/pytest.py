@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.model import Group, Status
 from harness.runners.launch import Launch, PytestOptions
 
-# Put on PYTHONPATH whole, so it must hold nothing but the plugin.
+# Put on PYTHONPATH whole, so it must hold nothing but the plugins.
 _PLUGIN_DIRECTORY = Path(__file__).parent.parent / "pytest_plugin"
 
 _NO_TESTS_RAN = 5  # of pytest's exit codes; the others (interrupted, internal error, usage error) are failures
@@ -19,7 +19,7 @@ _NO_TESTS_RAN = 5  # of pytest's exit codes; the others (interrupted, internal e
 
 class PytestRunner:
     def command(self, group: Group, *, python: str, options: PytestOptions) -> Launch:
-        argv = [python, "-m", "pytest", "-p", "harness_pytest"]
+        argv = [python, "-m", "pytest", "-p", "harness_pytest", "-p", "harness_fixtures"]
         if options.markers:
             argv += ["-m", options.markers]
         if options.keyword:

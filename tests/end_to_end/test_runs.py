@@ -459,27 +459,6 @@ def test_results_that_do_not_add_up_are_never_a_pass(harness: Harness) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_isolation_is_refused_as_long_as_it_is_not_carried_out(harness: Harness) -> None:
-    harness.plan(
-        """
-        [isolation.tmpdir]
-
-        [[phases]]
-        name = "p"
-
-        [[phases.groups]]
-        name = "a"
-        command = "true"
-        isolate = "tmpdir"
-        """
-    )
-    ran = harness.run("test")
-    assert ran.code == 2
-    assert "isolate" in ran.stderr
-    assert not ran.log_dir.exists()
-    assert harness.run("list").code == 0
-
-
 def test_completion(harness: Harness) -> None:
     asked = {"_HARNESS_COMPLETE": "bash_complete", "COMP_WORDS": "harness test --par", "COMP_CWORD": "2"}
     assert harness.run(env=asked).stdout.splitlines() == ["plain,--parallel"]

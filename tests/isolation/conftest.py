@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from platforms import Platform, platform_running
 from servers import running, service_of
 
 from harness.isolation.lease import Context
@@ -26,3 +27,10 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(project=tmp_path, project_id="0f0f", run_id="20260101_000000", variables={})
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    """A platform with tenants, which misbehaves where the test asks for it."""
+    with platform_running() as platform:
+        yield platform

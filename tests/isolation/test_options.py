@@ -33,7 +33,10 @@ def test_in_a_command_a_variable_is_the_shells() -> None:
     [
         ({"dsn": "${ADMIN}"}, "[isolation.org] needs the variable ADMIN, which is not set"),
         ({"key_variable": "ADMIN"}, "[isolation.org] needs the variable ADMIN, which is not set"),
-        ({"base_url": "{api.url}"}, "[isolation.org] is made on the service api, which this environment does not start"),
+        (
+            {"base_url": "{api.url}"},
+            "[isolation.org] is made on the service api, which this environment does not start",
+        ),
     ],
 )
 def test_what_an_entry_lacks_is_said(options: dict[str, object], message: str) -> None:

@@ -35,7 +35,7 @@ parallel
                        assert 409 == 200
 00:04.0  ↻ failed      search         2.0 s  exit code 1, tries again in 1.0 s
 00:05.0  ↻ retry       search     attempt 2 of 2
-00:05.5  ✓ passed      basic          3.5 s  leaked a process
+00:05.5  ✓ passed      basic          3.5 s  leaked
 00:06.0  ≈ flaky       search         3.0 s  passed on attempt 2 of 2
 00:06.5  ✗ failed      financial      4.5 s  1 of 2 tests failed
                        log logs/financial_20250102_030405.log
@@ -54,7 +54,7 @@ Summary
   group      phase     status               tests    duration    attempts  note
   ---------  --------  -----------  -------------  ----------  ----------  ----------------------------
   core       core      ✓ passed                 1       1.5 s           1
-  basic      parallel  ✓ passed                         3.5 s           1  leaked a process
+  basic      parallel  ✓ passed                         3.5 s           1  leaked
   search     parallel  ≈ flaky                          3.0 s           2  passed on attempt 2 of 2
   slow       parallel  ✗ timed_out                      5.0 s           1
   financial  parallel  ✗ failed     1 failed of 2       4.5 s           1

@@ -58,6 +58,7 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
         "cpu_seconds": 0.0,
         "peak_memory": 0,
         "leaked": False,
+        "contaminates": [],
         "waited": {},
         "quarantined": "",
         "cached_from": "",

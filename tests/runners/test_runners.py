@@ -7,6 +7,8 @@ import pytest
 from harness.model import Group, Status
 from harness.runners import RUNNERS, Launch, PytestOptions, runner_for
 
+PYTEST = ("/opt/python", "-m", "pytest", "-p", "harness_pytest", "-p", "harness_fixtures")
+
 
 def launch(group: Group, **options: str) -> Launch:
     return runner_for(group).command(group, python="/opt/python", options=PytestOptions(**options))
@@ -22,7 +24,7 @@ def command_group(command: str | tuple[str, ...]) -> Group:
 
 def test_pytest() -> None:
     how = launch(pytest_group())
-    assert how.argv == ("/opt/python", "-m", "pytest", "-p", "harness_pytest", "test_a.py", "sub/test_b.py")
+    assert how.argv == (*PYTEST, "test_a.py", "sub/test_b.py")
     assert how.statuses == {0: Status.PASSED, 5: Status.NO_TESTS}
     assert how.reports_tests
 
@@ -30,7 +32,7 @@ def test_pytest() -> None:
 def test_the_directory_of_the_plugin_holds_nothing_else() -> None:
     """Because it is put on the users' PYTHONPATH."""
     directory = Path(launch(pytest_group()).pythonpath)
-    assert [path.name for path in directory.iterdir() if path.name != "__pycache__"] == ["harness_pytest.py"]
+    assert {path.name for path in directory.iterdir()} - {"__pycache__"} == {"harness_fixtures", "harness_pytest.py"}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_the_directory_of_the_plugin_holds_nothing_else() -> None:
 )
 def test_pytest_options(changes: dict[str, object], options: dict[str, str], words: tuple[str, ...]) -> None:
     argv = launch(pytest_group(**changes), **options).argv
-    assert argv[5:-2] == words
+    assert argv[len(PYTEST) : -2] == words
 
 
 def test_a_group_in_which_no_test_has_the_markers_is_skipped() -> None:

@@ -21,6 +21,7 @@ import psutil
 import psycopg
 import pytest
 
+from harness import installations
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceStarted
 from harness.model import Plan, Ready, Service
@@ -36,12 +37,12 @@ only_root = pytest.mark.skipif(not ROOT, reason="needs root")
 
 
 def binaries_of_the_system() -> Path | None:
-    places = (found for pattern in postgres.INSTALLATIONS for found in Path("/").glob(pattern[1:]))
+    places = (found for pattern in installations.INSTALLATIONS for found in Path("/").glob(pattern[1:]))
     return next((place for place in places if (place / "initdb").exists()), None)
 
 
 def binaries_of_the_wheel() -> Path | None:
-    spec = importlib.util.find_spec(postgres.WHEEL)
+    spec = importlib.util.find_spec(installations.WHEEL)
     places = Path(next(iter(spec.submodule_search_locations or ()))).glob("pginstall*/bin") if spec else ()
     return next((place for place in sorted(places, reverse=True) if (place / "initdb").exists()), None)
 
@@ -91,7 +92,7 @@ class Stage:
     def services(self, binaries: Path | None = None, **env: str) -> Services:
         service = Service(name="db", kind="postgres", ready=Ready(timeout=PATIENCE))
         if binaries:
-            env[postgres.VARIABLE] = str(binaries)
+            env[installations.VARIABLE] = str(binaries)
         return Services(
             Plan(project=str(self.project), phases=(), services=(service,)),
             ["db"],
@@ -323,7 +324,7 @@ class TestUsers:
     def test_a_copy_that_cannot_be_made_is_explained(self, stage: Stage, tmp_path: Path) -> None:
         with pytest.raises(InfrastructureError, match=r"cannot reach .* and it could not be copied") as caught:
             stage.services(fake(tmp_path / "bin")).start()
-        assert postgres.VARIABLE in caught.value.cure
+        assert installations.VARIABLE in caught.value.cure
 
     def test_a_temporary_directory_out_of_reach_is_not_used(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -370,14 +371,14 @@ def test_reach(public: Path) -> None:
 class TestFinding:
     @pytest.fixture(autouse=True)
     def nothing_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgres, "INSTALLATIONS", (f"{tmp_path}/usr/lib/postgresql/*/bin",))
-        monkeypatch.setattr(postgres, "WHEEL", "no_such_wheel")
+        monkeypatch.setattr(installations, "INSTALLATIONS", (f"{tmp_path}/usr/lib/postgresql/*/bin",))
+        monkeypatch.setattr(installations, "WHEEL", "no_such_wheel")
 
     def test_nowhere(self, tmp_path: Path) -> None:
         with pytest.raises(InfrastructureError, match="found no PostgreSQL server") as caught:
             find_binaries({"PATH": str(tmp_path)})
         assert "pip install 'parallel-harness[postgres]'" in caught.value.cure
-        assert postgres.VARIABLE in caught.value.cure
+        assert installations.VARIABLE in caught.value.cure
 
     def test_the_newest_that_is_complete(self, tmp_path: Path) -> None:
         for version in ("9.6", "13", "14"):
@@ -408,7 +409,7 @@ class TestFinding:
         fake(wheel / "pginstall" / "bin")
         (wheel / "__init__.py").write_text("raise SystemExit('imported')")
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        monkeypatch.setattr(postgres, "WHEEL", "a_wheel")
+        monkeypatch.setattr(installations, "WHEEL", "a_wheel")
         assert find_binaries({"PATH": ""}) == newest
         installed = fake(tmp_path / "usr/lib/postgresql/9.6/bin")
         assert find_binaries({"PATH": ""}) == installed
@@ -416,9 +417,9 @@ class TestFinding:
     def test_the_variable_decides(self, tmp_path: Path) -> None:
         fake(tmp_path / "usr/lib/postgresql/14/bin")
         chosen = fake(tmp_path / "chosen")
-        assert find_binaries({"PATH": "", postgres.VARIABLE: str(chosen)}) == chosen
-        with pytest.raises(InfrastructureError, match=f"cannot use {postgres.VARIABLE}=/no: no executable") as caught:
-            find_binaries({"PATH": "", postgres.VARIABLE: "/no"})
+        assert find_binaries({"PATH": "", installations.VARIABLE: str(chosen)}) == chosen
+        with pytest.raises(InfrastructureError, match="cannot use HARNESS_POSTGRES_BIN=/no: no exec") as caught:
+            find_binaries({"PATH": "", installations.VARIABLE: "/no"})
         assert "unset it" in caught.value.cure
 
 
@@ -514,7 +515,7 @@ class TestTrouble:
         services = Services(
             Plan(project=str(stage.project), phases=(), services=(service,)),
             ["db"],
-            env={"PATH": os.environ["PATH"], postgres.VARIABLE: str(binaries)},
+            env={"PATH": os.environ["PATH"], installations.VARIABLE: str(binaries)},
             files_log=lambda _: stage.log,
             notify=stage.events.put,
             run_id=stage.run_id,

@@ -1,0 +1,1 @@
+"""TCP ports. The kind itself is in kind.py."""

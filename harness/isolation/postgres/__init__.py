@@ -1,0 +1,1 @@
+"""Postgres: schemas and databases. The kind itself is in kind.py."""

@@ -1,0 +1,1 @@
+"""Redis: database numbers and prefixes. The kind itself is in kind.py."""

@@ -1,0 +1,1 @@
+"""Tenants of any HTTP API. The kind itself is in kind.py."""

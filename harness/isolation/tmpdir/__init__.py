@@ -1,0 +1,1 @@
+"""Directories of files. The kind itself is in kind.py."""

@@ -1,0 +1,268 @@
+"""A platform that fails, asks for patience or answers with nonsense: nothing is left, and nothing waits for ever."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from platforms import (
+    KEY,
+    Handler,
+    Misbehaviour,
+    Platform,
+    fails,
+    hangs,
+    hangs_up,
+    lease_of,
+    make,
+    options,
+    refused,
+    says,
+    tenant,
+)
+
+from harness.isolation.lease import Context
+from harness.isolation.tenant import http as http
+from harness.isolation.tenant.kind import Tenant
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(tmp_path, "0f0f", "20260101_000000", {"PLATFORM_KEY": KEY, "PATH": os.environ["PATH"]})
+
+
+# --- a server that fails
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("behave", [fails(500), fails(503), hangs, hangs_up], ids=["500", "503", "hangs", "hangs up"])
+def test_a_create_that_failed_is_tried_again_and_leaves_one(
+    platform: Platform, context: Context, behave: Misbehaviour, done: bool
+) -> None:
+    kind = tenant(platform, context, timeout=0.3)
+    platform.plant("POST", behave, done=done)
+    lease = lease_of(kind)
+    made = make(kind, lease)
+    assert made.variables["ORG_KEY"] == f"sk_{lease.details['name']}_{1 + done}", "a key of the one that is there"
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+@pytest.mark.parametrize("behave", [fails(500), hangs, hangs_up], ids=["500", "hangs", "hangs up"])
+def test_a_create_that_never_answers_leaves_nothing(platform: Platform, context: Context, behave: Misbehaviour) -> None:
+    kind = tenant(platform, context, timeout=0.2, attempts=2)
+    platform.plant("POST", behave, times=2, done=True)
+    lease = lease_of(kind)
+    assert "(try 2 of 2)" in refused(kind, lease)
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+def test_what_may_still_come_into_being_is_not_called_removed(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, timeout=0.2, attempts=1, guard=None)
+    lease = lease_of(kind)
+    platform.plant("POST", hangs)
+    assert "no answer after 0.2 s" in refused(kind, lease)
+    assert "may still come into being" in refused(kind, lease, releasing=True)
+    platform.carry_out("POST", "/orgs", {"slug": lease.details["name"]})
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+def test_a_name_that_is_taken_is_refused_and_left_alone(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    platform.plant("POST", fails(409, {"error": {"message": "taken"}}))
+    assert "has a tenant" in refused(kind, lease_of(kind))
+    assert platform.asked == ["POST /orgs"]
+
+
+def test_a_name_without_a_token_is_not_ours_because_a_try_failed(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, name="acme")
+    platform.plant("POST", fails(500), done=True)
+    assert "the platform has a tenant acme already" in refused(kind, lease_of(kind))
+    assert platform.asked_for("POST") == 2
+
+
+def test_a_delete_that_fails_three_times_is_done_the_fourth(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    make(kind, lease)
+    platform.plant("DELETE", fails(500), times=3)
+    kind.release(lease)
+    assert (platform.asked_for("DELETE"), platform.tenants) == (4, {})
+
+
+def test_a_delete_that_keeps_failing_is_an_error_and_can_be_repeated(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, attempts=3)
+    lease = lease_of(kind)
+    make(kind, lease)
+    platform.plant("DELETE", fails(500, {"error": {"message": "disk\nfull"}}), times=3)
+    message = refused(kind, lease, releasing=True)
+    assert f"DELETE {platform.url}/orgs: 500 Internal Server Error: disk full (try 3 of 3)" in message
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+@pytest.mark.parametrize("behave", [fails(500), hangs_up])
+def test_a_delete_that_was_carried_out_unheard_is_no_error(
+    platform: Platform, context: Context, behave: Misbehaviour
+) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    make(kind, lease)
+    platform.plant("DELETE", behave, done=True)
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+def test_a_guard_that_has_not_heard_of_the_removal_yet_is_no_error(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    make(kind, lease)
+    platform.tenants.clear()
+    platform.plant("GET", says({"live": False}))
+    kind.release(lease)
+    assert platform.asked_for("DELETE") == 1
+
+
+def test_what_came_into_being_unheard_and_was_removed_unheard_is_gone(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, timeout=0.2, attempts=2, guard=None)
+    lease = lease_of(kind)
+    platform.plant("POST", hangs, times=2, done=True)
+    refused(kind, lease)
+    platform.plant("DELETE", fails(500), done=True)
+    kind.release(lease)
+    assert platform.asked_for("DELETE") == 2
+
+
+def test_a_refusal_is_not_repeated(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    platform.plant("POST", fails(422, {"detail": "slug is too long"}), times=9)
+    assert "422 Unprocessable Entity: slug is too long" in refused(kind, lease_of(kind))
+    assert platform.asked_for("POST") == 1
+
+
+def test_no_server(context: Context) -> None:
+    kind = Tenant(options(base_url="http://127.0.0.1:1", attempts=2), context)
+    message = refused(kind, lease_of(kind))
+    assert "POST http://127.0.0.1:1/orgs: no connection: Connection refused (try 2 of 2)" in message
+
+
+# --- waiting
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it would have waited each time."""
+    slept: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", slept.append)
+    return slept
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_it_waits_as_long_as_the_server_asks(
+    platform: Platform, context: Context, waits: list[float], status: int
+) -> None:
+    platform.plant("POST", fails(status, Retry_After="7"))
+    kind = tenant(platform, context)
+    make(kind, lease_of(kind))
+    assert waits == [7.0]
+
+
+def test_the_server_may_name_a_moment(platform: Platform, context: Context, waits: list[float]) -> None:
+    moments = [datetime.now(UTC) + timedelta(seconds=30), datetime.now(UTC) - timedelta(hours=1)]
+    for moment in moments:
+        platform.plant("POST", fails(429, Retry_After=format_datetime(moment, usegmt=True)))
+    kind = tenant(platform, context)
+    make(kind, lease_of(kind))
+    assert 20 < waits[0] <= 30
+    assert waits[1] == 0
+
+
+@pytest.mark.parametrize("said", ["3600", "99999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_what_would_take_too_long_is_not_waited_for(
+    platform: Platform, context: Context, waits: list[float], said: str
+) -> None:
+    platform.plant("POST", fails(429, Retry_After=said), times=9)
+    kind = tenant(platform, context)
+    message = refused(kind, lease_of(kind))
+    assert waits == []
+    assert "429 Too Many Requests" in message
+    assert "the next try would have to wait for" in message
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "1.5", "٣", "99 Foo 2020", ""])
+def test_without_a_moment_it_waits_longer_each_time(
+    platform: Platform, context: Context, waits: list[float], said: str
+) -> None:
+    platform.plant("POST", fails(429, Retry_After=said if said.isascii() else "x"), times=4)
+    kind = tenant(platform, context)
+    make(kind, lease_of(kind))
+    assert all(0.1 * 2**n <= wait <= 0.3 * 2**n for n, wait in enumerate(waits))
+    assert len(waits) == 4
+
+
+# --- hostile answers
+
+
+def endless(handler: Handler) -> None:
+    """A hundred megabytes, one at a time."""
+    handler.send_response(201)
+    handler.send_header("Content-Length", str(100 << 20))
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b" " * (1 << 20))
+
+
+def trickles(handler: Handler) -> None:
+    """A byte now and then, so that no single read takes long."""
+    handler.send_response(201)
+    handler.send_header("Content-Length", "1000000")
+    handler.end_headers()
+    while not handler.platform.closing.wait(0.05):
+        handler.wfile.write(b" ")
+
+
+def breaks_off(handler: Handler) -> None:
+    handler.send_response(201)
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    handler.wfile.write(b'{"keys"')
+    handler.connection.close()
+
+
+HOSTILE: dict[str, tuple[Misbehaviour, str]] = {
+    "html": (says(b"<html>", 201), "is not JSON"),
+    "empty": (says(b"", 201), "is not JSON"),
+    "bytes": (says(b"\xff\xfe", 201), "is not JSON"),
+    "deep": (says(b"[" * 200_000, 201), "is not JSON"),
+    "deep and whole": (says(b"[" * 900 + b"]" * 900, 201), "no single value"),
+    "digits": (says(b'{"keys": ' + b"9" * 10_000 + b"}", 201), "is not JSON"),
+    "large": (endless, "is larger than 1 MiB"),
+    "slow": (trickles, "had no end after 0.5 s"),
+    "broken off": (breaks_off, "broke off"),
+    "list": (says([1], 201), "it looks like this: [1 × number]"),
+    "null": (says(None, 201), "it looks like this: null"),
+    "wide": (says({str(n): n for n in range(5000)}, 201), '"11": number, …}'),
+    "nul": (says({"keys": [{"secret": "a\0b"}], "id": 1}, 201), "has a NUL"),
+    "long": (says({"keys": [{"secret": "a" * 200_000}], "id": 1}, 201), "is too long"),
+    "the platform's key": (says({"keys": [{"secret": f"x{KEY}"}], "id": 1}, 201), "is the platform's own key"),
+    "elsewhere": (fails(307, Location="http://me:pw@else.example/?x=1"), "a redirect, to else.example, is not"),
+    "nameless": (fails(418, {"error": 7}), "418 I'm a Teapot"),
+    "unheard of": (says(b"", 299), "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_answers(platform: Platform, context: Context, what: str) -> None:
+    behave, expected = HOSTILE[what]
+    kind = tenant(platform, context, timeout=0.5, attempts=2)
+    platform.plant("POST", behave, times=2, done=True)
+    lease = lease_of(kind)
+    message = refused(kind, lease)
+    assert expected in message
+    assert len(message) < 1000
+    assert platform.asked_for("POST") == 1, "what was answered is not asked again"
+    kind.release(lease)
+    assert platform.tenants == {}
