@@ -4,17 +4,18 @@ Nothing here retries: an answer the test did not ask for is a `Refused`, and the
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
-from harness_fixtures.together import wait_until as eventually  # for methods, too, which get no fixtures
 from requests.adapters import HTTPAdapter
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Fixture = Callable[..., Any]
 """`race` and `load`, of the harness's plugin."""
@@ -45,6 +46,21 @@ def refused(status: int, code: str) -> Iterator[None]:
 def refused_as(code: str) -> Callable[[BaseException], bool]:
     """Whether an error of a race is a refusal with this code."""
     return lambda error: isinstance(error, Refused) and error.code == code
+
+
+def eventually(read: Callable[[], T], accept: Callable[[T], object], within: float = 10, every: float = 0.1) -> T:
+    """Reads until the value is acceptable and returns it; after `within` seconds fails, showing the last value.
+
+    As the plugin's fixture of this name, for methods and for fixtures of a module, which cannot have that one.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        value = read()
+        if accept(value):
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within} s; last seen: {value!r}")
+        time.sleep(every)
 
 
 def unique(prefix: str) -> str:

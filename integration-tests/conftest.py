@@ -12,6 +12,8 @@ import pytest
 from client import Api, User, unique
 from monitoring import Prometheus, running_prometheus, tool
 
+pytest_plugins = ["harness_fixtures"]  # as the harness does; this is for those who run pytest by hand
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if session.config.option.collectonly:
@@ -56,15 +58,6 @@ def url() -> str:
 
 
 @pytest.fixture(scope="session")
-def platform(url: str) -> Api:
-    """The platform API. Its key is not handed to tests that run in an organization made for them."""
-    key = os.environ.get("SEARCHABLE_PLATFORM_KEY")
-    if not key:
-        pytest.skip("needs SEARCHABLE_PLATFORM_KEY, which is not handed to the tests of one organization")
-    return Api(url, key)
-
-
-@pytest.fixture(scope="session")
 def organization(url: str) -> Iterator[tuple[str, str]]:
     """Slug and key of the organization that this process tests in."""
     if key := os.environ.get("TESTS_ORG_SECRET_KEY"):
@@ -100,12 +93,3 @@ def user(api: Api) -> User:
 def other(api: Api) -> User:
     """A second one."""
     return api.register("other")
-
-
-@pytest.fixture
-def own_organization(platform: Api) -> Iterator[Api]:
-    """An organization of the test's own, for what would disturb others."""
-    slug = unique("own")
-    created = platform.post("/v1/platform/organizations", slug=slug)
-    yield Api(platform.url, created["secret_key"])
-    platform.send("DELETE", "/v1/platform/organizations", json={"slug": slug})

@@ -119,7 +119,9 @@ def test_a_group_gets_its_variables_and_nothing_that_reaches_further(scene: Make
     (made,) = it.told(LeaseMade)
     assert inside.env["BOX"] == f"box-{made.token}"
     assert {"PLATFORM_KEY", "ADMIN_URL"}.isdisjoint(inside.env)
-    assert json.loads(inside.env["HARNESS_LEASES"]) == [{"entry": "box", "kind": "command", "roles": {}}]
+    assert json.loads(inside.env["HARNESS_LEASES"]) == [
+        {"entry": "box", "kind": "command", "roles": {}, "variables": ["BOX"]}
+    ]
     assert Path(inside.env["HARNESS_SHARED"]).is_dir()
     assert (made.group, made.attempt) == ("g", 1)
     assert it.environments.leave(inside, Status.FAILED) == (False, ())

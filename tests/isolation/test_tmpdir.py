@@ -284,7 +284,7 @@ set -e
 mkdir -p {tmp_path}/precious; touch {tmp_path}/precious/file
 {mount.format(tmp_path)} || exit 77
 touch '{tmp_path}/tree/a b/file'
-{sys.executable} -c 'import sys; from pathlib import Path; from harness.isolation import removal
+{sys.executable} -c 'import sys; from pathlib import Path; from harness.isolation.tmpdir import removal
 removal._MOUNTS = Path(sys.argv[2]); removal.remove_tree(Path(sys.argv[1]))' {tmp_path}/tree "{told_by}" || true
 ls '{tmp_path}/tree' '{tmp_path}/tree/a b'
 """
