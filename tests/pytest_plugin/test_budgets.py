@@ -220,7 +220,7 @@ def test_a_forked_child_neither_gives_back_nor_keeps_the_place(tmp_path: Path, s
     with budget.hold():
         child = os.fork()
     if child == 0:                      # has left the block as well
-        os.write(1, b"left\n")  # one write, as print's need not be: the other process writes there too
+        os.write(1, b"left\\n")  # one write, as print's need not be: the other process writes there too
         os.read(0, 1)
         os._exit(0)
     with budget.hold():
@@ -229,7 +229,7 @@ def test_a_forked_child_neither_gives_back_nor_keeps_the_place(tmp_path: Path, s
             os.read(0, 1)
             os._exit(0)
     with budget.hold():
-        os.write(1, b"in\n")
+        os.write(1, b"in\\n")
         sys.stdin.readline()
     """)
     assert sorted(process.stdout.readline() for _ in range(2)) == ["in\n", "left\n"]

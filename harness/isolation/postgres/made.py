@@ -5,6 +5,9 @@ comment, the role itself neither. So what the role owns is the lease's, and what
 token's label owns: also where a test has written its own comment on its schema, also what was made half-way.
 
 A schema comes and goes with its role in one transaction. A database cannot be made in one, so its role comes first.
+
+The server may go on making what its client, which died, has asked for. So whoever makes something has the token's
+advisory lock until that is over, and whoever removes it waits for that lock.
 """
 
 import re
@@ -53,6 +56,10 @@ def application_name(group: str) -> str:
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('harness: rights on the database'))"
 
 
+def _lock(token: str, kind: str) -> str:
+    return f"SELECT pg_advisory_{kind}lock({int(token, 16)})"
+
+
 class Role(NamedTuple):
     """A role that is to be made."""
 
@@ -87,6 +94,7 @@ def make_schema(server: Server, lease: Lease, role: Role, sql: str = "", *, open
     settings = {"search_path": path, "application_name": literal(application_name(lease.group))}
     with server.session(f"make the schema {lease.details['schema']}") as session:
         with session.transaction():
+            session.run(_lock(lease.token, "xact_"))
             make_role(server, session, role)
             if not facts.everybody_connects:
                 session.run(f"{_ONE_AT_A_TIME}; GRANT CONNECT ON DATABASE {database} TO {owner}")
@@ -112,6 +120,7 @@ def make_database(
     facts = server.facts
     database, owner = identifier(lease.details["database"]), identifier(role.name)
     with server.session(f"make the database {lease.details['database']}") as session:
+        session.run(_lock(lease.token, ""))
         with session.transaction():
             make_role(server, session, role)
         create = f"CREATE DATABASE {database} OWNER {owner}"
@@ -129,6 +138,7 @@ def make_database(
         if not open_to_all:
             statements.append(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
         session.run("; ".join(statements))
+        session.run(_lock(lease.token, "un"))
     if template or open_to_all:
         doing = f"hand the tables of the database {lease.details['database']} over"
         with server.apart(doing, database=lease.details["database"]) as session, session.transaction():
@@ -167,6 +177,7 @@ def remove(server: Server, token: str) -> None:
     """
     limit = time.monotonic() + DEADLINE
     with server.session(f"remove the lease {token}") as session:
+        session.run(f"{_lock(token, '')}; {_lock(token, 'un')}")
         session.run(f"SET lock_timeout = {int(MOMENT * 1000)}")
         while (found := _found(session, token)) is not None:
             try:

@@ -61,11 +61,13 @@ class TmpDir(BaseKind):
         if "directory" not in lease.details:
             return
         directory = Path(lease.details["directory"])
+        away = directory.with_name(f"{directory.name}-away")
         if directory.name != f"{PREFIX}{lease.token}":
             raise InfrastructureError(
                 f"{directory} is not removed: its name does not hold the lease's token {lease.token}",
                 "Somebody changed the journal of leases; look at the directory yourself.",
             )
+        remove_tree(away)
         try:
             status = directory.lstat()
             if status.st_uid != os.geteuid() and _inode(status) != lease.details.get("inode"):
@@ -73,11 +75,13 @@ class TmpDir(BaseKind):
             if not stat.S_ISDIR(status.st_mode):
                 directory.unlink()
                 return
+            # Out of the way of whoever still writes there by its name.
+            directory.rename(away)
         except FileNotFoundError:
-            return
+            pass
         except OSError as error:
             raise InfrastructureError(f"cannot remove {directory}: {error.strerror or error}") from error
-        remove_tree(directory)
+        remove_tree(away)
 
     def look(self, sentinel: Lease | None) -> Mapping[str, str]:
         """The watched files. Raises InfrastructureError."""

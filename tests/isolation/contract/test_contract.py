@@ -15,6 +15,7 @@ import pytest
 from isolation.contract.conftest import Setting, Workshop
 from isolation.contract.tenants import PLATFORM_KEY
 from isolation.contract.world import OTHER_RUN, World, lease_with, make
+from projects import eventually
 
 from harness.errors import InfrastructureError
 from harness.isolation.lease import TERM, Kind, Lease, Made
@@ -50,7 +51,6 @@ def make_and_release(world: World, kind: Kind, count: int) -> None:
         list(pool.map(one, range(count)))
 
 
-@pytest.mark.slow
 def test_of_two_hundred_leases_by_sixteen_at_a_time_nothing_is_left(world: World) -> None:
     before = world.inventory()
     first = world.make_kind()
@@ -61,7 +61,8 @@ def test_of_two_hundred_leases_by_sixteen_at_a_time_nothing_is_left(world: World
     make_and_release(world, kind, LEASES)
     kind.close()
     assert world.inventory() == before
-    assert psutil.Process().num_fds() <= descriptors, "a closed kind holds nothing"
+    # The other ends of its connections may be in this process too, and notice it a moment later.
+    eventually(lambda: psutil.Process().num_fds() <= descriptors, "a closed kind that holds nothing")
 
 
 def test_a_lease_says_what_its_variables_are_for_and_no_secret_in_its_details(world: World, kind: Kind) -> None:
