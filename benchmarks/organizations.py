@@ -82,7 +82,7 @@ def measure() -> str:
         "groups failed",
         "tests failed",
         "answers 429",
-        "contaminate",
+        "contaminating",
         "median",
     ]
     title = f"The bundled suite, {rounds['one a group'][0].groups} groups, {JOBS} at a time"
