@@ -51,7 +51,7 @@ def refused_as(code: str) -> Callable[[BaseException], bool]:
 def eventually(read: Callable[[], T], accept: Callable[[T], object], within: float = 10, every: float = 0.1) -> T:
     """Reads until the value is acceptable and returns it; after `within` seconds fails, showing the last value.
 
-    As the plugin's fixture of this name, for methods and for fixtures of a module, which cannot have that one.
+    As the plugin's fixture of this name, for methods, which cannot have that one.
     """
     deadline = time.monotonic() + within
     while True:

@@ -17,6 +17,7 @@ from harness.isolation.kept import kept_environment
 from harness.isolation.lease import Capacity, Context
 from harness.model import Budget, Isolation, Job, Plan, Status
 from harness.process import Control
+from harness.pytest_plugin.harness_fixtures.budgets import known
 
 
 class Scene:
@@ -48,7 +49,13 @@ class Scene:
             return kind
 
         monkeypatch.setattr(module, "kind_of", kind_of)
-        plan = Plan(project=str(project), phases=(), isolation=isolation, budgets=(Budget(name="api", concurrent=2),))
+        plan = Plan(
+            project=str(project),
+            phases=(),
+            isolation=isolation,
+            budgets=(Budget(name="api", concurrent=2),),
+            resources={"heavy_resource": 3},
+        )
         self.project = project
         self.environments = Environments(
             plan,
@@ -73,9 +80,8 @@ class Scene:
             timeout=1.0,
             grace=1.0,
             statuses={0: Status.PASSED},
-            reports_tests=True,
             isolate=tuple(self.environments._entries) if isolate is None else isolate,
-            **fields,
+            **{"reports_tests": True} | fields,
         )
 
     def start(self) -> "Scene":
@@ -267,6 +273,39 @@ def test_a_checked_group_is_told_of_what_it_touched(scene: Make) -> None:
     assert left.contaminates == ("a lid is off box", "table users: is new: 1 row (nothing else ran)")
     it.environments.close()
     assert it.boxes() == set()
+
+
+def test_a_process_that_nobody_can_end_is_a_leak(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = scene(box={"check": True}).start()
+    monkeypatch.setattr(module, "end", lambda *_marks: ["process 7 (immortal)"])  # no real process is
+    assert it.environments.leave(it.environments.enter(it.job(), Control()), Status.PASSED).leaked
+
+
+def test_a_test_that_is_to_run_alone_waits_for_groups_that_are_no_pytest(scene: Make) -> None:
+    it = scene().start()
+    inside = it.environments.enter(it.job(reports_tests=False), Control())
+    alone = Path(inside.env["HARNESS_SHARED"], "alone")
+    assert inside.env["HARNESS_WITHIN"] == inside.env["HARNESS_SHARED"]
+    assert not is_free(alone)
+    it.environments.leave(inside, Status.PASSED)
+    assert is_free(alone)
+
+
+def is_free(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_the_budgets_of_the_plan_are_there_before_the_first_group(scene: Make) -> None:
+    it = scene().start()
+    inside = it.environments.enter(it.job(), Control())
+    assert known(inside.env["HARNESS_BUDGETS"]) == ["api"]
+    assert inside.env["HARNESS_HEAVY"] == "3"
+    it.environments.leave(inside, Status.PASSED)
 
 
 def test_an_unchecked_group_is_not_looked_at(scene: Make) -> None:

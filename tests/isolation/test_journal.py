@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from boxes import box
 
 from harness.isolation.journal import Journal, dead_journals
@@ -83,6 +84,28 @@ def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path) -> None:
     with journal.path.open("ab") as file:
         file.write(b'{"did":"released","token":"' + first.token.encode())
     assert [token for token, _, _ in standing(tmp_path)] == [first.token, second.token]
+
+
+def test_what_must_be_durable_is_on_the_disk_before_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(tmp_path, "20260101_000000")
+    synced: list[bytes] = []
+    monkeypatch.setattr("harness.isolation.journal.os.fsync", lambda _fd: synced.append(journal.path.read_bytes()))
+    first, second = box(), box()
+    journal.making(first, durable=False)
+    assert not synced
+    journal.making(second, durable=True)
+    assert second.token.encode() in synced[0]
+    journal.close()
+
+
+def test_a_journal_that_was_swept_while_we_waited_for_it_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path, "20260101_000000")
+    journal.making(box(), durable=False)
+    journal.close()
+    monkeypatch.setattr("harness.isolation.journal.fcntl.flock", lambda *_how: journal.path.unlink())
+    assert standing(tmp_path) == []
 
 
 def test_it_is_its_owners_alone(tmp_path: Path) -> None:

@@ -105,6 +105,15 @@ def test_what_is_kept_stays_until_it_is_asked_for(world: World) -> None:
     assert world.kind.inventory == set()
 
 
+def test_a_sweep_releases_the_last_made_first(world: World) -> None:
+    made = [world.leases.make(box())[0].token for _ in range(3)]
+    world.kind.fails.add("release")
+    world.leases.close()
+    world.kind.fails.clear()
+    world.sweep()
+    assert world.kind.released == made[::-1]
+
+
 def test_a_living_run_is_not_swept(world: World) -> None:
     world.leases.make(box())
     assert world.sweep() == Swept()

@@ -67,6 +67,17 @@ def test_where_several_ran_each_is_told_and_of_the_others(context: Context) -> N
     assert scene.went("b") == ["table users: 12 rows → 13 rows (a, c ran as well)"]
 
 
+def test_whoever_ran_at_any_of_its_changes_is_named(context: Context) -> None:
+    scene = Scene(context)
+    scene.came("a", "b")
+    scene.kind.seen["table users"] = "13 rows"
+    assert scene.went("b") == ["table users: 12 rows → 13 rows (a ran as well)"]
+    scene.came("c")
+    scene.kind.seen["table users"] = "14 rows"
+    assert scene.went("c") == ["table users: 13 rows → 14 rows (a ran as well)"]
+    assert scene.went("a") == ["table users: 12 rows → 14 rows (b, c ran as well)"]
+
+
 def test_who_came_later_is_not_told_of_what_was_before(context: Context) -> None:
     scene = Scene(context)
     scene.came("a")

@@ -401,3 +401,11 @@ def test_only_a_failure_that_is_listed_is_excused(status: Status, failed: list[s
     excused = "the group" in listed or (bool(failed) and set(failed) <= set(listed))
     assert bool(result.quarantined) == (its_own_fault and excused)
     assert result.counts_as_failure == (status.is_failure and not result.quarantined)
+
+
+def test_what_any_attempt_touched_is_told_of_the_group(phase: MakePhase, group: Make) -> None:
+    run = Run(phase("p", group("a", retries=1, retry_delay=0.0)))
+    run.give(Begin())
+    run.give(AttemptEnded(make_outcome("a", Status.FAILED, contaminates=("key x", "key y"))))
+    run.give(AttemptEnded(make_outcome("a", Status.PASSED, 2, contaminates=("key y", "key z"))))
+    assert run.dispatcher.results["a"].contaminates == ("key x", "key y", "key z")

@@ -46,7 +46,7 @@ class FreePort(int):
         return self._more.take()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tenant() -> Tenant:
     """The tenant that the harness made for this group: its `name`, and the `variables` that it handed over.
 

@@ -283,7 +283,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def race() -> Callable[..., Race]:
     """`race(buy, sell)` or `race(book, n=5)`: calls at the same moment; how many succeeded, which errors.
 
@@ -293,7 +293,7 @@ def race() -> Callable[..., Race]:
     return run_race
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load() -> Callable[..., Load]:
     """`load(register, n=100, concurrency=20)`: so many calls, so many at a time (without it, all at once).
 
@@ -303,7 +303,7 @@ def load() -> Callable[..., Load]:
     return run_load
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
     """`eventually(read, accept=bool, within=10.0, every=0.05)`: waits for a condition, and returns the accepted value.
 
@@ -312,7 +312,7 @@ def eventually() -> Callable[..., Any]:
     return wait_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def retry_on_conflict() -> Callable[..., Any]:
     """`retry_on_conflict(fn, times=3, on=())`: calls `fn` again on a response 409, or an exception of the types `on`.
 
