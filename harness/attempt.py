@@ -83,10 +83,15 @@ def run_attempt(
     started_at, started = time.time(), time.monotonic()
     try:
         inside = surroundings.enter(job, control)
-    except HarnessError as error:
-        return _outcome(job, Status.ERROR, _one_line(error), (), None, started_at, time.monotonic() - started)
     except Exception as error:  # as below
-        return _outcome(job, Status.ERROR, _failure(error), (), None, started_at, time.monotonic() - started)
+        why = _one_line(error) if isinstance(error, HarnessError) else _failure(error)
+        status, reason = Status.ERROR, why
+        if control.request:
+            status, reason = Status.INTERRUPTED, "stopped before it had started"
+        log = _Log(job.log)
+        log.open(f"{_header(job, started_at)}{why}\n")
+        log.close()
+        return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
     outcome = _run(inside, notify, control)
     try:
         left = surroundings.leave(inside, outcome.status)
@@ -122,7 +127,9 @@ def _run(job: Job, notify: Notify, control: Control) -> Outcome:
     failed_tests: tuple[str, ...] = ()
     try:
         source = _source(job, tests)
-        if not control.request and log.open(_header(job, started_at)):
+        if not log.open(_header(job, started_at)):
+            status = Status.ERROR
+        elif not control.request:
             ended = run(
                 job.argv,
                 env=job.env,

@@ -23,7 +23,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.model import Group, GroupResult, Plan, Status
+from harness.model import Group, GroupResult, Isolation, Plan, Status
 from harness.past import StoredFingerprint
 from harness.planning.changed import files_around, lock_files, test_files
 from harness.planning.files import Tree
@@ -107,7 +107,9 @@ class Fingerprints:
         tests = test_files(self._plan, group)
         yield from tests
         yield from filter(self._tree.is_file, files_around(tests))
-        for glob in group.inputs:
+        read = [isolation.options.get("migrations") for isolation in self._isolated(group)]
+        migrations = [str(glob) for globs in read if isinstance(globs, list | tuple) for glob in globs]
+        for glob in (*group.inputs, *migrations):
             yield from self._matching(PurePosixPath(glob).as_posix())
         yield from filter(self._tree.is_file, lock_files(self._plan))
 
@@ -140,10 +142,12 @@ class Fingerprints:
         for service in self._plan.services:
             if service.name in started:
                 yield f"service {service.name}", _hash_of([getattr(service, key) for key in _SERVICE_KEYS])
-        for isolation in self._plan.isolation:
-            if isolation.name in group.isolate:
-                yield f"isolation {isolation.name}", _hash_of(isolation)
+        for isolation in self._isolated(group):
+            yield f"isolation {isolation.name}", _hash_of(isolation)
         yield from self._variables(msgspec.structs.replace(group, services=started))
+
+    def _isolated(self, group: Group) -> Iterator[Isolation]:
+        return (isolation for isolation in self._plan.isolation if isolation.name in group.isolate)
 
     def _variables(self, group: Group) -> Iterator[tuple[str, str]]:
         """Those that the plan or its env files name, with what the group would be given."""

@@ -47,6 +47,7 @@ from harness.pump import LONGEST_WAIT, Pump, Sink
 SIDE_VARIABLE = "HARNESS_TEST_EVENTS_FD"
 
 _LINGER = 0.2  # seconds that the rest of a group has after its leader's end
+_LOOK_FOR_STOP = 0.1  # seconds
 _LOOK_AGAIN = 0.01  # seconds between looks for survivors that hold no pipe
 
 
@@ -347,6 +348,18 @@ def _is_readable(descriptor: int, timeout: float | None) -> bool:
     return bool(poll.poll(None if timeout is None else math.ceil(min(timeout, LONGEST_WAIT) * 1000)))
 
 
+def _communicate(tool: "subprocess.Popen[str]", timeout: float, stop: threading.Event | None) -> tuple[str, str]:
+    """As Popen.communicate; a stop is a TimeoutExpired as well."""
+    limit = time.monotonic() + timeout
+    while stop:
+        try:
+            return tool.communicate(timeout=min(_LOOK_FOR_STOP, max(limit - time.monotonic(), 0)))
+        except subprocess.TimeoutExpired:
+            if stop.is_set() or time.monotonic() >= limit:
+                raise
+    return tool.communicate(timeout=timeout)
+
+
 def run_tool(
     argv: Sequence[str],
     *,
@@ -355,9 +368,11 @@ def run_tool(
     timeout: float,
     user: tuple[int, int] | None = None,
     check: bool = True,
+    stop: threading.Event | None = None,
 ) -> str:
     """Run a short helper and return its stdout. With `check`, an exit code other than 0 is an error.
 
+    When `stop` is set, it is ended, and that is an error too.
     Raises ToolError with the command and the last lines of its stderr, or of its stdout if it wrote none there.
     """
     command = shlex.join(argv)
@@ -380,9 +395,10 @@ def run_tool(
         raise ToolError(f"{command}: could not be started: {error}") from error
     with tool:
         try:
-            stdout, stderr = tool.communicate(timeout=timeout)
+            stdout, stderr = _communicate(tool, timeout, stop)
         except subprocess.TimeoutExpired as error:
-            raise ToolError(f"{command}: no end after {timeout:g} s") from error
+            why = "was broken off: the run stops" if stop and stop.is_set() else f"no end after {timeout:g} s"
+            raise ToolError(f"{command}: {why}") from error
         finally:
             # Not after it was reaped: the number may be another's by then.
             if tool.returncode is None:

@@ -132,13 +132,16 @@ class _Run:
                 start_up.start()
                 self.loop()
             finally:
-                self.executor.close()
-                if not self.services_up:
-                    self.services.stop()  # or their start would not end
-                if start_up.ident is not None:
-                    start_up.join()
-                self.environments.close()
-                self.services.stop()
+                self.environments.stop_making()
+                try:
+                    self.executor.close()
+                    if not self.services_up:
+                        self.services.stop()  # or their start would not end
+                    if start_up.ident is not None:
+                        start_up.join()
+                    self.environments.close()
+                finally:
+                    self.services.stop()
             self.drain()
             self.emit(
                 RunFinished(
@@ -214,7 +217,10 @@ class _Run:
     # --- out
 
     def decide(self, given: Input) -> None:
-        for action in self.dispatcher.handle(given, time.monotonic() - self.began):
+        actions = self.dispatcher.handle(given, time.monotonic() - self.began)
+        if self.dispatcher.stopped_by:
+            self.environments.stop_making()
+        for action in actions:
             match action:
                 case Start():
                     self.start(action)
@@ -285,13 +291,16 @@ class _Run:
             self.services.start()
             self.services_up = True
             supplies = {
-                name: Supply(it.free, it.free if it.total is None else it.total, it.said)
+                name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
                 for name, it in self.environments.ready().items()
             }
         except HarnessError as error:
             if error.cure:
                 self.inbox.put(Warned(message=error.cure))
             self.inbox.put(StartupFailed(error.message.splitlines()[0]))
+        # Whatever it is, nothing can run, and the loop must hear of it.
+        except BaseException as error:
+            self.inbox.put(StartupFailed(f"the harness failed: {type(error).__name__}: {error}"))
         else:
             self.inbox.put(Begin(supplies))
 

@@ -13,6 +13,7 @@ class Boxes(BaseKind):
         self.place = place
         self.fails: set[str] = set()  # "make" after half of it, "release"
         self.renewed: list[str] = []
+        self.told_to_stay: list[str] = []
         self.released: list[str] = []
         self.seen: dict[str, str] = {}
         place.mkdir(exist_ok=True)
@@ -36,7 +37,7 @@ class Boxes(BaseKind):
             (self.place / name).unlink(missing_ok=True)
 
     def renew(self, lease: Lease) -> None:
-        self.renewed.append(lease.token)
+        (self.told_to_stay if lease.kept else self.renewed).append(lease.token)
 
     def look(self, sentinel: Lease | None) -> Mapping[str, str]:
         return dict(self.seen)

@@ -276,6 +276,15 @@ def test_a_pass_in_another_environment_counts_for_nothing(plan: Plan) -> None:
     assert why(of(plan), of(plan, environment="staging")).endswith("passed in another environment")
 
 
+def test_the_migrations_of_its_environment_count(plan: Plan) -> None:
+    write(Path(plan.project), "sql/1.sql", "create table a ()")
+    database = msgspec.structs.replace(TENANT, options={"migrations": ["sql/*.sql"]})
+    plan = replaced(plan, isolation=(database,))
+    before = of(plan)
+    write(Path(plan.project), "sql/1.sql", "create table b ()")
+    assert why(before, of(plan)) == "sql/1.sql changed"
+
+
 def test_services_that_the_environment_does_not_start_do_not_count(plan: Plan) -> None:
     other = replaced(plan, services=(msgspec.structs.replace(WEB, command="other"),))
     assert why(of(plan), of(other)) == "2 services changed: db and web"

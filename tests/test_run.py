@@ -98,3 +98,28 @@ def test_a_reporter_for_the_eyes_does_not(tmp_path: Path) -> None:
     assert code == 0
     assert statuses(record) == {"first": "passed", "second": "passed", "third": "passed"}
     assert "No space left" in record.warnings[0]
+
+
+def test_a_bug_before_the_first_group_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready(_environments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("harness.run.Environments.ready", ready)
+    code, record = run(tmp_path, Fails(durable=False), "true")
+    assert (code, set(statuses(record).values())) == (3, {"error"})
+    result = record.groups["first"].result
+    assert result is not None
+    assert result.reason == "the harness failed: ZeroDivisionError: a bug"
+
+
+def test_a_bug_in_the_clean_up_leaves_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+
+    def close(_environments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("harness.run.Environments.close", close)
+    monkeypatch.setattr("harness.run.Services.stop", lambda _services: stopped.append(True))
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, Fails(durable=False), "true")
+    assert stopped

@@ -72,7 +72,15 @@ def test_what_cannot_be_made_is_an_error_and_nothing_starts(job: Job) -> None:
         "[isolation.db] could not be made: no answer Start it.",
     )
     assert around.log == ["enter"]
-    assert not Path(job.log).exists()
+    assert Path(job.log).read_text().endswith("[isolation.db] could not be made: no answer Start it.\n")
+
+
+def test_what_is_broken_off_while_it_is_made_was_interrupted(job: Job) -> None:
+    control = Control()
+    control.cancel()
+    outcome = run_attempt(job, lambda _event: None, control, Around(error=InfrastructureError("broken off")))
+    assert (outcome.status, outcome.reason) == (Status.INTERRUPTED, "stopped before it had started")
+    assert Path(job.log).exists()
 
 
 def test_a_bug_in_the_making_ends_the_group_and_not_the_run(job: Job) -> None:

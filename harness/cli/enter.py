@@ -6,6 +6,7 @@ included, and removed after it.
 
 import os
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -16,8 +17,10 @@ from harness.events import AnyEvent, Warned
 from harness.isolation.kept import kept_environment
 from harness.model import Job
 from harness.planning.problems import did_you_mean
+from harness.runners.pytest import FIXTURES, PLUGIN_DIRECTORY
 from harness.terminal import converse
 from harness.values import quoted
+from harness.visit import revisit, visit
 
 EXAMPLES = """\b
 Examples:
@@ -38,17 +41,23 @@ def enter(door: Door, group: str, command: tuple[str, ...]) -> int:
     argv = command or (os.environ.get("SHELL") or "/bin/sh",)
     if kept := kept_environment(door.project, group):
         _greet(f"the environment of {group} that run {kept.run_id} kept")
-        return converse(argv, env=kept.env, directory=kept.directory)
-    from harness.visit import visit
+        return revisit(door.plan, kept, lambda env: converse(argv, env=plugged(env), directory=kept.directory))
 
     request = prepare(door, {"groups": [group], "no_cache": True}).request
     chosen = next(it for phase in request.phases for it in phase.groups if it.name == group)
 
     def inside(job: Job) -> int:
         _greet(f"an environment of {group}, made for this visit; it is removed at the end")
-        return converse(argv, env=job.env, directory=job.directory)
+        return converse(argv, env=plugged(job.env), directory=job.directory)
 
     return visit(request, chosen, inside, _tell)
+
+
+def plugged(env: Mapping[str, str]) -> dict[str, str]:
+    """Of a pytest group: with the plugin for a pytest that is called by hand; a run names it on the command line."""
+    if str(PLUGIN_DIRECTORY) not in env.get("PYTHONPATH", "").split(os.pathsep):
+        return dict(env)
+    return {**env, "PYTEST_PLUGINS": ",".join(filter(None, [FIXTURES, env.get("PYTEST_PLUGINS")]))}
 
 
 def _greet(what: str) -> None:

@@ -5,9 +5,8 @@ to the next of them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 
 import click
 
@@ -15,11 +14,12 @@ from harness.cli.door import Door, caution, out, pass_door
 from harness.config.dotenv import read_env_files
 from harness.errors import InfrastructureError
 from harness.isolation import kind_of
-from harness.isolation.journal import LEASES
-from harness.isolation.kept import forget_environments
+from harness.isolation.journal import LEASES, all_standing
+from harness.isolation.kept import forget_environment, kept_environment
 from harness.isolation.lease import Context, Kind, Lease, project_id
-from harness.isolation.options import problem_of
+from harness.isolation.options import origin_of, problem_of
 from harness.isolation.sweep import Swept, sweep, sweep_expired
+from harness.model import Isolation
 from harness.planning.variables import run_variables
 from harness.reporters.text import printable
 
@@ -35,40 +35,62 @@ Examples:
 @pass_door
 def gc(door: Door, kept: bool) -> int:
     """Remove tenants, schemas, databases, keys and directories that dead runs left."""
-    kinds = _kinds(door)
+    variables = _variables(door)
+    kinds = _kinds(door, variables)
+    known = {entry.name: entry for entry in door.plan.isolation}
+    origins = {name: origin_of(entry, variables) for name, entry in known.items()}
+    journals = door.project / LEASES
+
+    def find(entry: str, kind: str) -> Kind | None:
+        return kinds.get(entry) if entry in known and known[entry].kind == kind else None
+
     try:
-        swept = sweep(door.project / LEASES, lambda entry, kind: _same(door, kinds, entry, kind), with_kept=kept)
-        sweep_expired(kinds, swept)
+        swept = sweep(journals, find, origins=origins, with_kept=kept)
+        standing = all_standing(journals)
+        sweep_expired(kinds, swept, standing)
     finally:
-        for kind in kinds.values():
-            kind.close()
-    if kept:
-        forget_environments(door.project)
+        for it in kinds.values():
+            it.close()
+    _forget(door, swept, {(it.lease.run_id, it.lease.group) for it in standing.values()})
     out().write(list(_said(swept)))
-    failed = [f"[isolation.{lease.entry}] of run {lease.run_id}: {why}" for lease, why in swept.left if why]
+    left = [(lease, why or _why(lease, known)) for lease, why in swept.left]
+    failed = [f"[isolation.{lease.entry}] of run {lease.run_id}: {why}" for lease, why in left if why]
     if failed:
         raise InfrastructureError(
             "something could not be removed:\n" + "\n".join(failed), "Mend what is said there, and call gc again."
         )
-    waiting = sorted({lease.entry for lease, why in swept.left if not why})
+    waiting = sorted({lease.entry for lease, _ in left})
     caution(f"what is left of [isolation.{entry}] is removed by the next run that has it" for entry in waiting)
     return 0
 
 
-def _kinds(door: Door) -> dict[str, Kind]:
+def _variables(door: Door) -> dict[str, str]:
+    dotenv = read_env_files(door.project, door.plan.env_files)
+    return run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+
+
+def _kinds(door: Door, variables: dict[str, str]) -> dict[str, Kind]:
     """Those that can work without a run: that need no service of one, and whose variables are set."""
-    plan = door.plan
-    dotenv = read_env_files(door.project, plan.env_files)
-    variables = run_variables(plan, door.environment, dict(os.environ), dotenv)
     run_id = datetime.now().strftime("%Y%m%d_%H%M%S")
-    context = Context(door.project, project_id(Path(plan.project)), run_id, variables)
-    usable = [entry for entry in plan.isolation if problem_of(entry, variables, ()) is None]
+    context = Context(door.project, project_id(door.project), run_id, variables)
+    usable = [entry for entry in door.plan.isolation if problem_of(entry, variables, ()) is None]
     return {entry.name: kind_of(entry, context, {}) for entry in usable}
 
 
-def _same(door: Door, kinds: dict[str, Kind], entry: str, kind: str) -> Kind | None:
-    known = {it.name: it.kind for it in door.plan.isolation}
-    return kinds.get(entry) if known.get(entry) == kind else None
+def _why(lease: Lease, known: Mapping[str, Isolation]) -> str:
+    """Why nobody can remove it now; empty: the next run will."""
+    entry = known.get(lease.entry)
+    if entry is not None and entry.kind == lease.kind:
+        return ""
+    return f"the plan has no such entry of the kind {lease.kind} any more: put it back for this once"
+
+
+def _forget(door: Door, swept: Swept, standing: Collection[tuple[str, str]]) -> None:
+    """What would lead into environments that are gone now."""
+    for run_id, group in {(lease.run_id, lease.group) for lease in swept.released} - set(standing):
+        kept = kept_environment(door.project, group) if group else None
+        if kept and kept.run_id == run_id:
+            forget_environment(door.project, group)
 
 
 def _said(swept: Swept) -> Iterator[str]:

@@ -43,8 +43,7 @@ def hold(door: Door, name: str, command: tuple[str, ...]) -> int:
         raise UsageError("there is no command to run", f"Write: {door.command('hold', name, '--', 'COMMAND')}")
     budget = _budget(door, name)
     if not shutil.which(argv[0]):  # before a request is taken for it
-        complain(UsageError(f"there is no program {quoted(argv[0])}", "Install it, or correct its name."))
-        return NOT_FOUND
+        return _complain_of(argv[0])
     held = budget.hold()
     try:
         with held:
@@ -86,6 +85,18 @@ def _unknown(plan: Plan, name: str) -> UsageError:
         f"The plan has: {', '.join(known)}" if known else f'Write in [resources]: {key} = {{ rate = "25/s" }}'
     )
     return UsageError(f"there is no budget {quoted(name)}", cure)
+
+
+def _complain_of(program: str) -> int:
+    """Of what cannot be run. Returns the exit code that shells have for it."""
+    what, cure, code = f"there is no program {quoted(program)}", "Install it, or correct its name.", NOT_FOUND
+    there = shutil.which(program, os.F_OK)
+    if there:
+        what, cure, code = f"{quoted(program)} is not executable", f"Make it so: chmod +x {there}", NOT_EXECUTABLE
+    elif "/" in program and Path(program).is_dir():
+        what, cure, code = f"{quoted(program)} is a directory", "Name a program in it.", NOT_EXECUTABLE
+    complain(UsageError(what, cure))
+    return code
 
 
 def _become(argv: tuple[str, ...]) -> NoReturn:

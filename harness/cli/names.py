@@ -1,7 +1,7 @@
 """`names`: finds what is fixed in tests and would collide, and replaces it where a fixture can stand in.
 
-Reads and writes the files and prints; what collides is decided in harness/naming. A file that is no Python is told with
-its line, and the others go on.
+Reads and writes the files and prints; what collides is decided in harness/naming. A file that cannot be examined is
+told with its line, and the others go on.
 """
 
 import json
@@ -124,14 +124,14 @@ def page(files: list[File], *, fix: bool) -> list[str]:
     words = [f"{plural(left, 'fixed identifier')} in {plural(len(files), 'file')}"]
     words += [f"{done} replaced"] if fix else []
     words += [f"{able} can be replaced by --fix"] if able else []
-    words += [f"{plural(unread, 'file')} could not be read"] if unread else []
+    words += [f"{plural(unread, 'file')} could not be examined"] if unread else []
     return [*lines, *([""] if lines else []), paint("; ".join(words), BOLD)]
 
 
 def _lines(file: File) -> Iterator[str]:
     name = printable(file.name)
     if file.examined.problem:
-        yield f"{name}:{file.examined.line}: no Python: {printable(file.examined.problem)}"
+        yield f"{name}:{file.examined.line}: {printable(file.examined.problem)}"
     for finding in file.examined.findings:
         place = f"{name}:{finding.line}:{finding.column}:"
         what = f'{finding.kind} "{printable(finding.text)}" in {printable(finding.used)}'

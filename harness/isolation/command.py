@@ -4,9 +4,9 @@
 variables of the tests. Both commands run in the project's directory with the run's variables and HARNESS_LEASE (twelve
 hexadecimal digits that no other lease has), HARNESS_GROUP, HARNESS_SLOT and HARNESS_RUN_ID.
 
-`teardown` gets the variables that `setup` wrote. It must be able to run twice, and after a setup that failed half-way
-or never ran. After a crash another process runs it: then those that hold secrets are missing, because they are written
-nowhere, and all are missing if the crash came during the setup. What it needs it should find by HARNESS_LEASE.
+`teardown` gets the variables that `setup` wrote as well. It must be able to run twice, and after a setup that failed
+half-way or never ran. After a crash another process runs it, and gets none of them: any could hold a secret, so they
+are written nowhere. What it needs it should find by HARNESS_LEASE.
 
 A process that `setup` leaves running must not hold its output, or the setup does not end.
 """
@@ -47,17 +47,18 @@ class Command(BaseKind):
             file = directory / "env"
             file.touch(PRIVATE_FILE)
             try:
-                self._run("setup", lease, {"HARNESS_ENV": str(file)})
+                self._run("setup", lease, {"HARNESS_ENV": str(file)}, self.context.stopping)
             except ToolError as error:
                 # What it had written by then is what teardown goes by.
                 with contextlib.suppress(InfrastructureError):
-                    self._keep(lease, _variables(file), learned)
+                    self._keep(lease, _variables(file))
                 raise self._told(lease, "setup", error) from None
-            secret = self._keep(lease, _variables(file), learned)
+            variables = _variables(file)
+            self._keep(lease, variables)
             shutil.rmtree(directory)
         except OSError as error:
             raise InfrastructureError(f"setup has no place for $HARNESS_ENV: {directory}: {error.strerror}") from error
-        return Made(self._written[lease.token], {}, secret)
+        return Made(variables, {}, secret_variables(variables, self.options["secrets"]))
 
     def release(self, lease: Lease) -> None:
         directory = self._directory(lease)
@@ -70,7 +71,7 @@ class Command(BaseKind):
         if self.options.get("teardown") is None:
             return
         with self._lock:
-            written = self._written.get(lease.token, lease.details)
+            written = self._written.get(lease.token, {})
         try:
             self._run("teardown", lease, written)
         except ToolError as error:
@@ -80,7 +81,7 @@ class Command(BaseKind):
         """Where the file of its setup lies: known to whoever releases it, also after a crash."""
         return self.context.project / ".harness" / "setup" / lease.token
 
-    def _run(self, which: str, lease: Lease, more: Mapping[str, str]) -> None:
+    def _run(self, which: str, lease: Lease, more: Mapping[str, str], stop: threading.Event | None = None) -> None:
         env = {
             **self.context.variables,
             **more,
@@ -89,21 +90,17 @@ class Command(BaseKind):
             "HARNESS_SLOT": str(lease.slot),
             "HARNESS_RUN_ID": lease.run_id,
         }
-        run_tool(self._argv(which), env=env, directory=self.context.project, timeout=self.options["timeout"])
+        timeout: float = self.options["timeout"]
+        run_tool(self._argv(which), env=env, directory=self.context.project, timeout=timeout, stop=stop)
 
     def _argv(self, which: str) -> tuple[str, ...]:
         command = self.options[which]
         return ("bash", "-c", command) if isinstance(command, str) else tuple(command)
 
-    def _keep(
-        self, lease: Lease, variables: dict[str, str], learned: Callable[[Mapping[str, str]], None]
-    ) -> frozenset[str]:
-        """Remembers the variables for teardown; those that are secrets here alone. Their names."""
-        secret = secret_variables(variables, self.options["secrets"])
+    def _keep(self, lease: Lease, variables: dict[str, str]) -> None:
+        """Remembers them for teardown, here alone."""
         with self._lock:
             self._written[lease.token] = variables
-        learned({name: value for name, value in variables.items() if name not in secret})
-        return secret
 
     def _told(self, lease: Lease, which: str, error: ToolError) -> InfrastructureError:
         """The error without the script, which may be long, and the secrets that setup wrote: `set -x` prints them."""

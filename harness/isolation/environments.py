@@ -10,9 +10,10 @@ It knows attempts, and nothing of why they run or what follows from their ending
 import json
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,10 +23,10 @@ from harness.events import AnyEvent, Warned
 from harness.files import PRIVATE_DIRECTORY, safe_name, write_atomically
 from harness.isolation import kind_of
 from harness.isolation.journal import LEASES, Journal
-from harness.isolation.kept import keep_environment
+from harness.isolation.kept import forget_environment, keep_environment
 from harness.isolation.lease import Capacity, Context, Kind, Lease, Made, new_token, project_id
 from harness.isolation.leases import Leases
-from harness.isolation.options import services_of, variables_of
+from harness.isolation.options import origin_of, services_of, variables_of
 from harness.isolation.processes import end, leftover_processes
 from harness.isolation.shared import Shared
 from harness.isolation.sweep import sweep
@@ -51,6 +52,11 @@ class _Inside:
 
     held: list[_Held] = field(default_factory=list)
     exits: ExitStack = field(default_factory=ExitStack)
+
+
+class _Found(NamedTuple):
+    told: list[str]  # contamination, for people
+    immortal: list[str]  # processes that could not be ended
 
 
 class Environments:
@@ -80,10 +86,13 @@ class Environments:
         self._has_tests = has_tests
         self._keep = keep
         self._project = project
+        self._stopping = threading.Event()
+        self._kept: dict[str, list[Lease]] = {}  # by group: of its last attempt that failed
         self._variables = variables
         self._journals = project / LEASES
         self._shared = Shared(project, run_id)
         self._paths: dict[str, str] = {}
+        self._given: Mapping[str, str] = {}  # the variables, once they are known
         self._kinds: dict[str, Kind] = {}
         self._leases: Leases | None = None
         self._watch = Watch({}, {}, self._warn)
@@ -93,7 +102,7 @@ class Environments:
 
     def open(self) -> None:
         """Makes the place where the run's processes meet, and the journal. Raises InfrastructureError."""
-        self._paths = self._shared.open(self._plan)
+        self._paths = self._shared.open(self._plan, needed=bool(self._entries))
         if not self._entries:
             return
         try:
@@ -109,7 +118,8 @@ class Environments:
 
         Raises InfrastructureError where an entry cannot work.
         """
-        context = Context(self._project, project_id(self._project), self._run_id, self._variables())
+        self._given = self._variables()
+        context = Context(self._project, project_id(self._project), self._run_id, self._given, stopping=self._stopping)
         for name, entry in self._entries.items():
             self._kinds[name] = kind_of(entry, context, self._services)
         if self._leases:
@@ -119,6 +129,10 @@ class Environments:
         sentinels = {name: self._make(name).lease for name, kind in checked.items() if kind.wants_sentinel}
         self._watch = Watch(checked, sentinels, self._warn)
         return {name: capacity for name, capacity in capacities.items() if capacity is not None}
+
+    def stop_making(self) -> None:
+        """What is not made yet is not wanted any more. From any thread, also before `ready`; releasing goes on."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Releases what is still out: what is reused, the sentinels. Once more is no harm."""
@@ -150,6 +164,19 @@ class Environments:
 
     def leave(self, job: Job, status: Status) -> Left:
         """As in Surroundings."""
+        leaked = False
+        try:
+            found = self._look_after(job)
+            if self._keep:
+                self._release_kept(job.group)
+            if self._keep and status in _WORTH_KEEPING and self._inside[job.attempt_id].held:
+                self._keep_environment(job, self._inside[job.attempt_id])
+        finally:
+            leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
+        return Left(leaked or bool(found.immortal), tuple(found.told))
+
+    def _look_after(self, job: Job) -> "_Found":
+        """What the attempt left behind that is not to be there, and what was touched while it ran."""
         checked = self._checked(job)
         inside = self._inside[job.attempt_id]
         found: list[str] = []
@@ -162,10 +189,7 @@ class Environments:
             found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory)
             immortal = end(job.run_id, job.group, job.attempt, self._shared.directory)
         found += self._watch.went(job.attempt_id)
-        if self._keep and status in _WORTH_KEEPING and inside.held:
-            self._keep_environment(job, inside)
-        leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
-        return Left(leaked or bool(immortal), tuple(found))
+        return _Found(found, immortal)
 
     def _checked(self, job: Job) -> tuple[str, ...]:
         return tuple(name for name in job.isolate if self._entries[name].check)
@@ -196,7 +220,8 @@ class Environments:
             attempt=job.attempt if job else 0,
             slot=job.slot if job else 0,
             worker=worker,
-            services=tuple(service for service in services_of(self._entries[name]) if service in self._services),
+            services=services_of(self._entries[name], self._given),
+            origin=origin_of(self._entries[name], self._given),
         )
         return _Held(*self._leases.make(lease))
 
@@ -241,7 +266,8 @@ class Environments:
         def find(name: str, kind: str) -> Kind | None:
             return self._kinds[name] if name in self._entries and self._entries[name].kind == kind else None
 
-        swept = sweep(self._journals, find)
+        origins = {name: origin_of(entry, self._given) for name, entry in self._entries.items()}
+        swept = sweep(self._journals, find, origins=origins, stop=self._stopping.is_set)
         if swept.released:
             self._warn(f"removed what earlier runs had left behind: {count(swept.released)}")
         for lease, why in swept.left:
@@ -256,14 +282,25 @@ class Environments:
             self._warn(f"the environment of {job.group} is not kept: it ends with the service {services} of this run")
             return
         try:
-            keep_environment(self._project, job)
             for held in inside.held:
                 self._leases.keep(held.lease)
-        except OSError as error:
+            keep_environment(self._project, job)
+        except (OSError, HarnessError) as error:
             self._warn(f"the environment of {job.group} could not be kept: {error}")
             return
+        self._kept[job.group] = [held.lease for held in inside.held]
         inside.held.clear()
         self._warn(f"the environment of {job.group} is kept: `enter {job.group}` opens it, `gc --kept` removes it")
+
+    def _release_kept(self, group: str) -> None:
+        """Those of an earlier attempt: only the last one is kept, and none if that passed."""
+        kept = self._kept.pop(group, [])
+        for lease in reversed(kept):
+            if self._leases:
+                self._leases.release(lease)
+        if kept:
+            with suppress(OSError):
+                forget_environment(self._project, group)
 
     def _leftovers(self, lease: Lease) -> Sequence[str]:
         try:

@@ -8,12 +8,13 @@ A line is on the disk before `making` returns, where the thing could outlive thi
 the last one, and of a thing that had not been made.
 """
 
+import errno
 import fcntl
 import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -90,16 +91,20 @@ class Journal:
         self.standing.pop(token, None)
 
     def close(self) -> None:
-        """Ends the run, as far as its leases go. What is left in it is for `gc`."""
-        if not self.standing:
-            self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        """Ends the run, as far as its leases go. What is left in it is for `gc`. Raises OSError."""
+        try:
+            if not self.standing:
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
 
     def _write(self, line: _Line, durable: bool) -> None:
         data = msgspec.json.encode(line) + b"\n"
         with self._lock:
-            if os.write(self._descriptor, data) < len(data):
-                raise OSError(f"{self.path}: a line was written in part: no space left?")
+            written = os.write(self._descriptor, data)
+            if written < len(data):
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             if durable:
                 os.fsync(self._descriptor)
 
@@ -117,7 +122,17 @@ def dead_journals(directory: Path) -> Iterator[list[Journal]]:
         yield found
     finally:
         for journal in found:
-            journal.close()
+            with suppress(OSError):  # it can be swept again
+                journal.close()
+
+
+def all_standing(directory: Path) -> dict[str, Standing]:
+    """What the journals of all runs speak of, living ones too, by token."""
+    found: dict[str, Standing] = {}
+    for path in directory.glob("*.jsonl"):
+        with suppress(OSError):
+            found |= _read(path)
+    return found
 
 
 def _lock(path: Path) -> Journal | None:
@@ -142,7 +157,7 @@ def _read(path: Path) -> dict[str, Standing]:
     for data in path.read_bytes().splitlines():
         try:
             line = _decoder.decode(data)
-        except msgspec.DecodeError:
+        except ValueError:  # also of what is no UTF-8
             continue  # torn by a crash
         if line.did == "making" and line.lease:
             standing[line.token] = Standing(line.lease)

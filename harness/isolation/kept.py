@@ -39,7 +39,6 @@ def kept_environment(project: Path, group: str) -> Kept | None:
         return None
 
 
-def forget_environments(project: Path) -> None:
-    """For when their leases have been released."""
-    for path in (project / KEPT).glob("*.json"):
-        path.unlink(missing_ok=True)
+def forget_environment(project: Path, group: str) -> None:
+    """For when its leases have been released. Raises OSError."""
+    (project / KEPT / f"{safe_name(group)}.json").unlink(missing_ok=True)

@@ -5,11 +5,11 @@ was not made here, whatever its name is.
 """
 
 import re
-import time
 from typing import NamedTuple
 
 from harness.isolation.lease import TERM, Context, Lease
 
+FOREVER = 9_999_999_999  # wall time: in the year 2286
 _LABEL = re.compile(r"harness lease=([0-9a-f]{12}) run=(\S+) project=([0-9a-f]+) until=(\d+)")
 
 
@@ -17,19 +17,22 @@ class Label(NamedTuple):
     token: str
     run_id: str
     project_id: str
-    until: int  # wall time
+    until: int  # wall time of the server
 
     def __str__(self) -> str:
         return f"harness lease={self.token} run={self.run_id} project={self.project_id} until={self.until}"
 
-    @property
-    def is_over(self) -> bool:
-        return time.time() > self.until
+    def is_over(self, now: float) -> bool:
+        return now > self.until
 
 
-def label_of(lease: Lease, context: Context) -> Label:
-    """The label of a lease that is good from now on for another TERM."""
-    return Label(lease.token, lease.run_id, context.project_id, int(time.time() + TERM))
+def label_of(lease: Lease, context: Context, now: float) -> Label:
+    """The label of a lease that is good from now on for another TERM; of a kept one, for ever.
+
+    `now` is the wall time of the server, so that the clocks of the machines that use it need not agree.
+    """
+    until = FOREVER if lease.kept else int(now + TERM)
+    return Label(lease.token, lease.run_id, context.project_id, until)
 
 
 def read_label(text: str | None) -> Label | None:

@@ -16,6 +16,7 @@ Kinds are used from several threads at once. They know nothing of groups, plans,
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Lease(Noun, frozen=True):
     attempt: int = 0
     slot: int = 0
     worker: int = 0  # of pytest-xdist, from 0
+    origin: str = ""  # where its entry led when it was made: see options.py
+    kept: bool = False  # stays after its run has ended, because somebody wants to look at it
     services: tuple[str, ...] = ()  # of its run, on which it was made and with which it ends
     details: dict[str, str] = {}  # noqa: RUF012  # the kind's own: names, addresses
 
@@ -67,6 +70,7 @@ class Capacity(NamedTuple):
     free: int  # units: see planning/kinds.py
     said: str  # for people: "max_connections is 100, 37 are in use, 3 are kept for superusers"
     total: int | None = None  # with what other runs hold now and will give back; None: `free` is all there will be
+    server: str = ""  # entries that say the same here use up the same thing; empty: this entry alone does
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Context:
     project_id: str  # stands in the labels: `gc` of another project leaves them alone
     run_id: str
     variables: Mapping[str, str]  # of the run: the shell's, those of the env files, those of the plan
+    stopping: threading.Event = field(default_factory=threading.Event)  # set: what is not made yet is not wanted now
     ports: PortChooser = field(default_factory=PortChooser)
 
 
@@ -105,7 +110,8 @@ class Kind(Protocol):
         ...
 
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
-        """Makes it. If it raises, `release` is called with all that `learned` was told."""
+        """Makes it. If it raises, `release` is called with all that `learned` was told. What takes long looks at
+        `Context.stopping`; a release never does."""
         ...
 
     def release(self, lease: Lease) -> None:
@@ -113,7 +119,7 @@ class Kind(Protocol):
         ...
 
     def renew(self, lease: Lease) -> None:
-        """Says on the thing itself that its run still lives, for another TERM."""
+        """Says on the thing itself that its run still lives, for another TERM; of a kept one, that it is to stay."""
         ...
 
     def expired(self) -> Sequence[Lease]:
@@ -123,7 +129,7 @@ class Kind(Protocol):
     def look(self, sentinel: Lease | None) -> Mapping[str, str]:
         """Everything there that belongs to no lease: what it is -> how it is, both for people ("table public.users" ->
         "12 rows, 8c1f"). Two looks that differ show that somebody touched what is not his. `sentinel`: a lease of
-        nobody, which belongs to what is looked at."""
+        nobody, which belongs to what is looked at. "" for how it is: that cannot be told now, so it is as before."""
         ...
 
     def leftovers(self, lease: Lease) -> Sequence[str]:

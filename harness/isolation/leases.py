@@ -84,7 +84,8 @@ class Leases:
         return True
 
     def keep(self, lease: Lease) -> None:
-        """It stays until `gc --kept`. Raises OSError."""
+        """It stays until `gc --kept`. Raises OSError and InfrastructureError; it is then as it was."""
+        self._kinds[lease.entry].renew(msgspec.structs.replace(lease, kept=True))
         self._journal.kept(lease.token)
         self._end(lease, "kept", "", time.monotonic())
 
@@ -95,9 +96,15 @@ class Leases:
         """Releases all that is still out, the last made first, and closes the journal."""
         self._over.set()
         self._heart.join()
+        dead: set[str] = set()
         for lease in reversed(list(self._out.values())):
-            self.release(lease)
-        self._journal.close()
+            # A server that did not answer once is not waited for again and again; the journal keeps what is left.
+            if lease.entry not in dead and not self.release(lease):
+                dead.add(lease.entry)
+        try:
+            self._journal.close()
+        except OSError as error:
+            self.warn(f"the journal of leases could not be closed: {error}")
 
     def _learned(self, token: str, details: Mapping[str, str]) -> None:
         self._journal.learned(token, details)
@@ -119,6 +126,6 @@ class Leases:
             with self._lock:
                 out = list(self._out.values())
             for lease in out:
-                # A server that does not answer now is asked again; its next user will say what is wrong.
-                with suppress(HarnessError):
+                # Whatever it is, the others must be renewed too; the next user of the server will say what is wrong.
+                with suppress(Exception):
                     self._kinds[lease.entry].renew(lease)

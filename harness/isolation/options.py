@@ -4,6 +4,7 @@
 wanted, so that no password stands in the plan. Nowhere else: in a command the shell does that.
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -49,7 +50,7 @@ def problem_of(entry: Isolation, variables: Mapping[str, str], services: Collect
                 f"[isolation.{entry.name}] needs the variable {name}, which is not set",
                 f"Set {name} in the shell or in .env.",
             )
-    for name, _ in (found for text in _texts(dict(entry.options)) for found in references(text)):
+    for name in services_of(entry, variables):
         if name not in services:
             return (
                 f"[isolation.{entry.name}] is made on the service {name}, which this environment does not start",
@@ -58,9 +59,21 @@ def problem_of(entry: Isolation, variables: Mapping[str, str], services: Collect
     return None
 
 
-def services_of(entry: Isolation) -> tuple[str, ...]:
-    """The services on which its leases are made."""
-    return tuple(dict.fromkeys(name for text in _texts(dict(entry.options)) for name, _ in references(text)))
+def services_of(entry: Isolation, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The services on which its leases are made, also by way of variables of the plan."""
+    named = [variables.get(name, "") for name in sorted(variables_of(entry))]
+    texts = (*_texts(dict(entry.options)), *named)
+    return tuple(dict.fromkeys(name for text in texts for name, _ in references(text)))
+
+
+def origin_of(entry: Isolation, variables: Mapping[str, str]) -> str:
+    """What tells one address from another, though the entry is the same, without giving any of it away.
+
+    A service of the run is the same wherever it stands.
+    """
+    addresses = [text for key in _ADDRESSES for text in _texts(entry.options.get(key))]
+    known = [_VARIABLE.sub(lambda found: variables.get(found[1], ""), text) for text in addresses]
+    return hashlib.sha256("\0".join(known).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -7,7 +7,9 @@ that a later run knows which ones are left over.
 
 import fcntl
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,38 +27,60 @@ class Shared:
     """The meeting place of one run."""
 
     def __init__(self, project: Path, run_id: str) -> None:
-        self.directory = project / SHARED / run_id
-        self._budgets = project / DIRECTORY
+        self._project = project
+        self._run_id = run_id
         self._lock = -1
+        self.directory = project  # where it is, once it is open
 
-    def open(self, plan: Plan) -> dict[str, str]:
-        """Makes it, and returns the variables that lead every group there. Raises InfrastructureError."""
+    def open(self, plan: Plan, *, needed: bool) -> dict[str, str]:
+        """Makes it, and returns the variables that lead every group there. Raises InfrastructureError.
+
+        Unless it is `needed`, it is made elsewhere when the project cannot be written: then locks and who runs now
+        hold for this run alone, as they do in any case.
+        """
+        budgets = self._project / DIRECTORY
         try:
-            # Locked before it bears its name, or another run that sweeps would take it for a leftover.
-            fresh = self.directory.with_name(f".{self.directory.name}.{os.getpid()}.new")
-            fresh.mkdir(parents=True, mode=PRIVATE_DIRECTORY)
-            self._lock = os.open(fresh, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            fresh.rename(self.directory)
-            self._budgets.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
-            write_budgets(self._budgets, plan.budgets)
-            _remove_leftovers(self.directory.parent)
+            self._make(self._project / SHARED)
+            budgets.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+            write_budgets(budgets, plan.budgets)
         except OSError as error:
-            raise InfrastructureError(
-                f"cannot make {self.directory}: {error.strerror or error}",
-                "Make the project's directory .harness writable, or free some space.",
-            ) from error
+            if needed or plan.budgets:
+                raise InfrastructureError(
+                    f"cannot make {self._project / SHARED}: {error.strerror or error}",
+                    "Make the project's directory .harness writable, or free some space.",
+                ) from error
+            self.close()
+            self._make(Path(tempfile.mkdtemp(prefix="harness-")))
+            budgets = self.directory
         return {
             "HARNESS_SHARED": str(self.directory),
-            "HARNESS_BUDGETS": str(self._budgets),
-            "HARNESS_HEAVY": str(plan.resources.get(HEAVY, 1)),
+            "HARNESS_BUDGETS": str(budgets),
+            "HARNESS_HEAVY": str(_heavy(plan)),
         }
 
     def close(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
         if self._lock >= 0:
+            shutil.rmtree(self.directory, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+    def _make(self, parent: Path) -> None:
+        # The run's id is that of a second and of a log directory: two runs of a project may have the same.
+        name = f"{self._run_id}-{secrets.token_hex(4)}"
+        # Locked before it bears its name, or another run that sweeps would take it for a leftover.
+        fresh = parent / f".{name}.new"
+        fresh.mkdir(parents=True, mode=PRIVATE_DIRECTORY)
+        lock = os.open(fresh, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self._lock, self.directory = lock, parent / name
+        fresh.rename(self.directory)
+        _remove_leftovers(parent)
+
+
+def _heavy(plan: Plan) -> int:
+    """How many tests marked heavy_resource may run at a time: as a count or as a budget, else one."""
+    budgets = {budget.name: budget.concurrent for budget in plan.budgets}
+    return plan.resources.get(HEAVY) or budgets.get(HEAVY) or 1
 
 
 def write_budgets(directory: Path, budgets: Sequence[Budget]) -> None:

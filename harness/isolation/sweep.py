@@ -4,7 +4,8 @@ Never by name alone. What a run had made on a service that it started has mostly
 elsewhere, the service of a later run removes it. What somebody asked to keep stays, unless it is asked for.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import msgspec
 from harness.errors import HarnessError
 from harness.isolation.journal import Standing, dead_journals
 from harness.isolation.lease import Kind, Lease
+
+ELSEWHERE = "it was made at another address: call gc in the environment in which that run was"
 
 
 @dataclass
@@ -30,19 +33,39 @@ FindKind = Callable[[str, str], Kind | None]
 """By entry and kind; None: there is no such kind at work now."""
 
 
-def sweep(journals: Path, find_kind: FindKind, *, with_kept: bool = False) -> Swept:
-    """Releases what the journals of dead runs speak of, the last made first. A living run's are not looked at."""
+def sweep(
+    journals: Path,
+    find_kind: FindKind,
+    *,
+    origins: Mapping[str, str] | None = None,
+    with_kept: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Swept:
+    """Releases what the journals of dead runs speak of, the last made first. A living run's are not looked at.
+
+    `origins` says where each entry leads now: what was made elsewhere is not looked for here. With `stop` the rest is
+    left for another time.
+    """
     swept = Swept()
     with dead_journals(journals) as dead:
         for journal in dead:
             for standing in reversed(list(journal.standing.values())):
-                if _take_down(standing, find_kind, swept, with_kept=with_kept):
-                    journal.released(standing.lease.token)
+                lease = standing.lease
+                if stop():
+                    return swept
+                if origins is not None and lease.origin != origins.get(lease.entry, lease.origin):
+                    swept.left.append((lease, ELSEWHERE))
+                elif _take_down(standing, find_kind, swept, with_kept=with_kept):
+                    with suppress(OSError):  # to release it once more is no harm
+                        journal.released(lease.token)
     return swept
 
 
-def sweep_expired(kinds: Mapping[str, Kind], swept: Swept) -> None:
-    """Releases what stands on the servers under labels of this project that are over, whichever journal spoke of it."""
+def sweep_expired(kinds: Mapping[str, Kind], swept: Swept, standing: Collection[str]) -> None:
+    """Releases what stands on the servers under labels of this project that are over, and what no journal speaks of.
+
+    `standing` are the tokens of the journals: those of living runs, which may have slept, and of what is kept.
+    """
     for entry, kind in kinds.items():
         try:
             expired: Iterable[Lease] = kind.expired()
@@ -51,8 +74,7 @@ def sweep_expired(kinds: Mapping[str, Kind], swept: Swept) -> None:
             continue
         for found in expired:
             lease = msgspec.structs.replace(found, entry=entry)  # a label does not say which entry it was
-            known_to_be_kept = any(lease.token == kept.token for kept in swept.kept)
-            if not known_to_be_kept:
+            if lease.token not in standing:
                 _take_down(Standing(lease), lambda entry, _kind: kinds[entry], swept, with_kept=False)
 
 

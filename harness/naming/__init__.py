@@ -43,7 +43,7 @@ class Finding:
 class Examined:
     """What there is to say of one file. `data` is its content, after the fixes if they were asked for.
 
-    A file that is no Python has a `problem`, at `line`, and no findings.
+    A file that cannot be examined has a `problem`, at `line`, and no findings.
     """
 
     data: bytes

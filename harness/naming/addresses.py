@@ -47,7 +47,7 @@ def ports(source: Source, values: Values) -> Iterator[Hit]:
             for port in _in_command(values, call):
                 yield Hit(Kind.PORT, port, call, BOUND, "free_port")
         if BINDING.match(name):
-            for port in _given(values, call, alone=name in ("listen", "start_http_server")):
+            for port in _given(values, call, alone=name == "start_http_server"):
                 yield Hit(Kind.PORT, port, call, BOUND, "free_port")
         elif SPEAKING.match(name) and not silent and not refused(source, call):
             for port in _spoken_to(values, call):

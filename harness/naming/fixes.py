@@ -3,13 +3,14 @@
 Protocol: `Fixes.consider(hit)` in the order of the file says why a literal stays, or notes the edits that replace it,
 with the same literal wherever else the test has it: an assertion on it goes with it. `edits` are all that were noted.
 
-Sure means: pytest fills the parameter in, every occurrence of the text around it plainly means the same thing, and
-nobody outside of the test knows the text. A path, port or key that the test never mentions again is known to somebody:
-the code under test, which would look for it in vain.
+Sure means: pytest fills the parameter in, every occurrence of the text around it plainly means the same thing, nothing
+beside it could be made of it (harness/naming/doubts.py), and nobody outside of the test knows the text. A path, port or
+key that the test never mentions again is known to somebody: the code under test, which would look for it in vain.
 """
 
 import re
 from collections import defaultdict
+from functools import cached_property
 from itertools import chain
 
 import libcst as cst
@@ -17,6 +18,7 @@ import libcst as cst
 from harness.naming import Kind
 from harness.naming.addresses import AT_LOOPBACK
 from harness.naming.calls import Hit, last_name, receiver
+from harness.naming.doubts import RUN, Doubts, related
 from harness.naming.owners import added, is_test, obstacle, owner
 from harness.naming.places import PATHS, TEMPORARY
 from harness.naming.tree import Edit, Source
@@ -25,6 +27,7 @@ from harness.naming.values import dotted
 Literal = cst.SimpleString | cst.Integer
 Text = cst.SimpleString | cst.FormattedStringText
 
+EQUALITY = (cst.Equal, cst.NotEqual, cst.In, cst.NotIn)
 KNOWN_BY_PLACE = (Kind.PATH, Kind.PORT, Kind.KEY)
 TELLING = 12  # characters: a text of that length, or with one of these characters, means one thing in one test
 TELLING_CHARACTERS = re.compile(r"[@/ \d_-]")
@@ -36,7 +39,9 @@ class Fixes:
     """The edits to one file with these hits. `shared`: other files rely on its fixtures."""
 
     def __init__(self, source: Source, hits: list[Hit], *, shared: bool) -> None:
-        self._source, self._shared = source, shared
+        self._source = source
+        self._shared = shared or not any(map(is_test, source.all(cst.FunctionDef)))
+        self._hits = hits
         self._hit = {id(hit.value.node) for hit in hits if hit.fixture}
         self._edits: list[Edit] = []
         self._wanted: defaultdict[cst.FunctionDef, dict[str, None]] = defaultdict(dict)
@@ -86,18 +91,50 @@ class Fixes:
         test = is_test(function)
         if self._shared and not test:
             return "tests in other files may rely on it"
-        for node in self._texts():
-            other = owner(self._source, node)
+        for node, other in self._texts:
             if other is function or (test and other is not None and is_test(other)):
                 continue
-            if _has(node, hit.value.text):
-                return f"line {self._line(node)}, outside of the {'test' if test else 'fixture'}, has it as well"
+            if _has(node, hit.value.text) or self._derived(hit, node, number=not test):
+                around = "test" if test else "fixture"
+                return f"line {self._line(node)}, outside of the {around}, has it as well, or a part of it"
         return ""
 
-    def _texts(self) -> list[Text | cst.Integer]:
+    def _derived(self, hit: Hit, node: Text | cst.Integer, *, number: bool) -> bool:
+        """Whether the text could be made of the hit's; with `number`, an integer could be its length."""
+        text, other = hit.value.text, _value(node)
+        if isinstance(node, cst.Integer):
+            parts = (text, text.partition("@")[0], text.rpartition("@")[2])
+            lengths = {len(part.encode()) for part in parts} | {len(part) for part in parts}
+            return number and hit.kind in (Kind.NAME, Kind.EMAIL) and node.evaluated_value in lengths
+        if self._is_key_of(hit, node) or (hit.kind is Kind.PORT and not related(text, other, least=RUN)):
+            return False
+        if hit.kind is Kind.EMAIL and id(node) in self._hit and "@" in other:
+            # Another address, which becomes one of the same domain.
+            return related(text.partition("@")[0], other.partition("@")[0])
+        identity = hit.kind in (Kind.NAME, Kind.EMAIL)
+        compared = identity and isinstance(node, cst.SimpleString) and self._role(node) == "compared"
+        return related(text, other, least=1 if compared else 2)
+
+    def _is_key_of(self, hit: Hit, node: cst.CSTNode) -> bool:
+        """Whether it is a key of what is sent, or reads such a key of the answer: no value of it."""
+        sent = [
+            element.key
+            for element in self._source.inside(cst.DictElement, hit.call)
+            if isinstance(element.key, cst.SimpleString)
+        ]
+        above = self._source.parent(node)
+        reading = isinstance(above, cst.Index) or (isinstance(above, cst.DictElement) and above.key is node)
+        return node in sent or (
+            reading and isinstance(node, cst.SimpleString) and _value(node) in {_value(key) for key in sent}
+        )
+
+    @cached_property
+    def _texts(self) -> list[tuple[Text | cst.Integer, cst.FunctionDef | None]]:
+        """All texts and integers but docstrings, each with the function that it belongs to."""
         source = self._source
         strings = [node for node in source.all(cst.SimpleString) if not isinstance(source.parent(node), cst.Expr)]
-        return [*strings, *source.all(cst.FormattedStringText), *source.all(cst.Integer)]
+        texts: list[Text | cst.Integer] = [*strings, *source.all(cst.FormattedStringText), *source.all(cst.Integer)]
+        return [(node, owner(source, node)) for node in texts]
 
     def _line(self, node: cst.CSTNode) -> int:
         return self._source.at(node)[0]
@@ -105,17 +142,33 @@ class Fixes:
     def _occurrences(self, function: cst.FunctionDef, hit: Hit, literal: Literal) -> tuple[list[Literal], str]:
         """The literals of the test to replace together, or why that is not sure."""
         same: list[Literal] = []
-        for node in self._texts():
-            if owner(self._source, node) is not function or not _has(node, hit.value.text):
+        for node, other in self._texts:
+            if other is not function:
+                continue
+            if not _has(node, hit.value.text):
+                if self._derived(hit, node, number=True):
+                    return [], f"line {self._line(node)} may have a part of it, its length, or another form of it"
                 continue
             if isinstance(node, cst.FormattedStringText) or not self._alike(node, hit, literal):
                 return [], f"line {self._line(node)} has it inside of another text or with another meaning"
             same.append(node)
+        doubts = Doubts(self._source, function, hit, same)
+        if doubts.ordered() and self._several(function, hit):
+            return [], "the test puts something in order"
         if hit.kind is Kind.PATH and "/" in _below(hit.value.text):
             return [], "nobody makes the directories above it in tmp_path"
         if hit.kind in KNOWN_BY_PLACE and not any(self._mentioned(function, node) for node in same):
             return [], "the test never mentions it again, so something else may look for it"
-        return same, ""
+        told = doubts.told()
+        return ([], told) if told else (same, "")
+
+    def _several(self, function: cst.FunctionDef, hit: Hit) -> bool:
+        """Whether the function has another text that the same fixture would stand in for."""
+        return any(
+            other.fixture == hit.fixture and other.value.text != hit.value.text
+            for other in self._hits
+            if owner(self._source, other.value.node) is function
+        )
 
     def _mentioned(self, function: cst.FunctionDef, node: Literal) -> bool:
         """Whether the test has a use for it beside the making: another literal, or a variable used again."""
@@ -144,7 +197,7 @@ class Fixes:
             return False
         role = self._role(node)
         if role == "compared":
-            return True
+            return hit.kind is not Kind.PATH or hit.value.text.startswith("/")
         if hit.kind is Kind.KEY:
             return node is literal or self._is_key(node, hit)
         telling = len(hit.value.text) >= TELLING or TELLING_CHARACTERS.search(hit.value.text) is not None
@@ -153,7 +206,9 @@ class Fixes:
     def _role(self, node: cst.BaseExpression) -> str:
         above = self._source.parent(node)
         if isinstance(above, cst.Comparison | cst.ComparisonTarget):
-            return "compared"
+            comparison = above if isinstance(above, cst.Comparison) else self._source.parent(above)
+            asked = comparison.comparisons if isinstance(comparison, cst.Comparison) else ()
+            return "compared" if all(isinstance(target.operator, EQUALITY) for target in asked) else "other"
         if isinstance(above, cst.Arg):
             return f"={above.keyword.value}" if above.keyword else "given"
         if isinstance(above, cst.DictElement) and above.value is node:
@@ -232,7 +287,8 @@ def _below(path: str) -> str:
     """A path as it will be below tmp_path."""
     for prefix in TEMPORARY:
         path = path.removeprefix(prefix)
-    return path.removeprefix("./").rstrip("/").replace("\\", "\\\\").replace('"', '\\"')
+    path = path.removeprefix("./").rstrip("/").replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in path)
 
 
 def _escaped(text: str) -> str:

@@ -29,9 +29,13 @@ PLURALS = re.compile(rf"({NOUNS})s\Z", re.IGNORECASE)
 MADE_BY_VERB = re.compile(r"_?(create|register|sign_?up|insert|onboard)\Z")
 ASKING = re.compile(
     r"log_?in|sign_?in|token|auth|session|search|query|graphql|refresh|validate|check|verify|echo|introspect|revoke"
-    r"|password|preview|export|httpbin",
+    r"|password|preview|export|httpbin|mail|/send|notif|messag|newsletter|subscri"
+    r"|/etl\b|import|ingest|batch|bulk|upload|transform|pipeline|webhook|predict|anything|/post\b|/post[-_]",
     re.IGNORECASE,
 )
+# To whom something is sent, or from whom: nobody is made by that.
+ADDRESSED = {"to", "cc", "bcc", "recipient", "recipients", "from", "from_", "from_email", "reply_to", "sender"}
+ROWS = {"rows", "records", "events", "lines", "logs"}  # what is processed rather than kept
 BODIES = ("json", "data", "content", "body", "payload", "form", "json_body")
 IN_TEXT = re.compile(r'"(\w+)"\s*:\s*"([^"{}\\]+)"')
 
@@ -157,7 +161,7 @@ def _entry(values: Values, element: cst.DictElement) -> Iterator[tuple[str, Fixe
     key, value = values.fixed(element.key), values.fixed(element.value)
     if key and value:
         yield key.text, value
-    elif key:
+    elif key and key.text not in ROWS:
         yield from _body(values, element.value)
 
 
@@ -176,7 +180,7 @@ def _in_text(node: cst.SimpleString | cst.FormattedString | cst.ConcatenatedStri
 def _judged(call: cst.Call, key: str, value: Fixed, *, weak: bool) -> Hit | None:
     if isinstance(value.node, cst.Integer) or not value.text.strip():
         return None
-    if EMAIL.match(value.text) and not key.endswith("_uri"):
+    if EMAIL.match(value.text) and key not in ADDRESSED and not key.endswith("_uri"):
         return _hit(Kind.EMAIL, value, call, "unique_email")
     if key in STRONG or (key == WEAK and weak):
         fixture = "unique_client_name" if key == "client_name" else "unique_name"

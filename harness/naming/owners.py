@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import libcst as cst
 
+from harness.naming.calls import last_name, taken
 from harness.naming.tree import Edit, Source
 from harness.naming.values import dotted, fixture_decorator, parameters
 
@@ -31,12 +32,15 @@ def owner(source: Source, node: cst.CSTNode) -> cst.FunctionDef | None:
 
 def obstacle(source: Source, function: cst.FunctionDef, fixture: str) -> str:
     """Why the function cannot take the fixture; empty where it can."""
-    if fixture in {parameter.name.value for parameter in parameters(function)}:
-        return ""
+    if fixture in source.bound or _parametrized(source, fixture):
+        return f"{fixture} is something of this file's own"
+    given = [parameter for parameter in parameters(function) if parameter.name.value == fixture]
+    if given:
+        return f"pytest does not fill {fixture} in, which has a default" if given[0].default else ""
     if source.function_of(function) is not None:
         return "the test is defined inside of a function"
-    if _bound(source, fixture):
-        return f"{fixture} is something of this file's own"
+    if is_referred_to(source, function):
+        return f"something in this file calls {function.name.value}, or refers to it"
     decorator = fixture_decorator(function)
     if decorator is not None and _scope(decorator) != "function":
         return "a fixture of a wider scope cannot use one of a single test"
@@ -50,11 +54,32 @@ def obstacle(source: Source, function: cst.FunctionDef, fixture: str) -> str:
     return _class_obstacle(source, function)
 
 
-def _bound(source: Source, fixture: str) -> bool:
-    """Whether the name is bound in this file to what is no parameter: then it may not be the fixture that we mean."""
-    binding = (cst.AssignTarget, cst.AnnAssign, cst.ImportAlias, cst.AsName, cst.For, cst.NamedExpr, cst.FunctionDef)
-    names = (name for name in source.all(cst.Name) if name.value == fixture)
-    return any(isinstance(source.parent(name), binding) for name in names)
+def is_referred_to(source: Source, function: cst.FunctionDef) -> bool:
+    """Whether the file has the function's name beside its definition. Then somebody may call it as it was.
+
+    A fixture is asked for by its name; that is no reference to the function.
+    """
+    name, test = function.name.value, is_test(function)
+    for node in source.all(cst.Name):
+        if node.value != name or node is function.name or isinstance(source.parent(node), cst.Param):
+            continue
+        above = source.parent(node)
+        other = (isinstance(above, cst.Attribute) and above.attr is node) or (
+            isinstance(above, cst.Arg) and above.keyword is node
+        )
+        if test or not (other or name in taken(source, node)):
+            return True
+    return test and any(node.evaluated_value == name for node in source.all(cst.SimpleString))
+
+
+def _parametrized(source: Source, fixture: str) -> bool:
+    """Whether `parametrize` gives values under this name anywhere in the file."""
+    return any(
+        last_name(call) == "parametrize"
+        and call.args
+        and fixture in re.findall(r"\w+", source.code(call.args[0].value))
+        for call in source.all(cst.Call)
+    )
 
 
 def _scope(decorator: cst.BaseExpression) -> str:

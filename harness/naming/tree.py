@@ -7,7 +7,6 @@ and mixed line endings come back as they were.
 It must not know what an identifier is.
 """
 
-import ast
 import codecs
 import io
 import re
@@ -16,24 +15,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import TypeVar
 
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeRange, MetadataWrapper, PositionProvider
 
+from harness.naming.syntax import TOO_DEEP, Unparsable, bound, checked, no_python
+
 Node = TypeVar("Node", bound=cst.CSTNode)
 
-DEEPEST = 100  # brackets within brackets; Python's own limit is 200
 SILENCED = re.compile(r"#.*\bnames:\s*ok\b\W*\w")  # with a reason; a bare one silences nothing
-
-
-class Unparsable(Exception):
-    """The file is no Python that can be read; `line` counts from 1."""
-
-    def __init__(self, message: str, line: int) -> None:
-        super().__init__(message)
-        self.line = line
 
 
 @dataclass(frozen=True)
@@ -50,13 +41,13 @@ class Source:
 
     def __init__(self, text: str, encoding: str, mark: bytes) -> None:
         self.text, self._encoding, self._mark = text, encoding, mark
-        _refuse_depth(text)
+        self._syntax = checked(text)
         try:
             self._wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
         except cst.ParserSyntaxError as error:
-            raise Unparsable(error.message.partition("\n")[0], error.raw_line) from None
+            raise no_python(error.message.partition("\n")[0], error.raw_line) from None
         except RecursionError:
-            raise Unparsable("it is nested too deeply", 1) from None
+            raise Unparsable(TOO_DEEP, 1) from None
         self.module = self._wrapper.module
         index = _Index()
         self.module.visit(index)
@@ -71,7 +62,12 @@ class Source:
             encoding = "utf-8" if mark else encoding
             return cls(data[len(mark) :].decode(encoding), encoding, mark)
         except (SyntaxError, UnicodeDecodeError) as error:
-            raise Unparsable(str(error), 1) from None
+            raise no_python(str(error), 1) from None
+
+    @cached_property
+    def bound(self) -> set[str]:
+        """The names that the file binds, parameters that pytest may fill in apart."""
+        return bound(self._syntax)
 
     @property
     def exact(self) -> bool:
@@ -155,19 +151,6 @@ class Source:
         for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
             data = data[: edit.start] + edit.text.encode("utf-8") + data[edit.end :]
         return self._mark + data.decode("utf-8").encode(self._encoding)
-
-
-def _refuse_depth(text: str) -> None:
-    """Raises Unparsable for brackets so deep that libcst's parser would overflow its stack, and end the process.
-
-    Brackets in strings are counted as well; whether they are is then asked of Python's own parser, which counts itself.
-    """
-    deepest = max(accumulate((char in "([{") - (char in ")]}") for char in text), default=0)
-    if deepest > DEEPEST:
-        try:
-            ast.parse(text)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            raise Unparsable("it is nested too deeply", 1) from None
 
 
 class _Index(cst.CSTVisitor):

@@ -4,6 +4,9 @@ Protocol: `whole` is what `harness.naming.examine` calls once libcst is known to
 in the file, this module says once for each literal what becomes of it.
 """
 
+import warnings
+from dataclasses import replace
+
 from harness.naming import Examined, Finding
 from harness.naming.addresses import ports
 from harness.naming.calls import Hit
@@ -12,7 +15,8 @@ from harness.naming.identities import identities, name_of
 from harness.naming.keys import keys
 from harness.naming.places import places
 from harness.naming.statements import statements
-from harness.naming.tree import Source, Unparsable
+from harness.naming.syntax import TOO_DEEP, Unparsable
+from harness.naming.tree import Source
 from harness.naming.values import Values
 
 DETECTORS = (identities, ports, places, keys, statements)
@@ -26,7 +30,7 @@ def whole(data: bytes, *, fix: bool, shared: bool) -> Examined:
     except Unparsable as error:
         return Examined(data, problem=str(error), line=error.line)
     except RecursionError:
-        return Examined(data, problem="it is nested too deeply, or its names lead in a circle", line=1)
+        return Examined(data, problem=TOO_DEEP, line=1)
     fixes = Fixes(source, hits, shared=shared)
     exact = source.exact
     found = []
@@ -36,9 +40,24 @@ def whole(data: bytes, *, fix: bool, shared: bool) -> Examined:
         found.append(Finding(line, column, hit.kind, hit.value.text, name_of(hit.call), hit.why, hit.fixture, obstacle))
     if not fix:
         return Examined(data, tuple(found))
-    mended = source.spliced(fixes.edits) if fixes.edits else data
+    mended = _mended(source, fixes) if fixes.edits else data
+    if mended is None:
+        spoilt = "the file would be no Python with its fixes"
+        return Examined(data, tuple(replace(finding, obstacle=finding.obstacle or spoilt) for finding in found))
     left = tuple(finding for finding in found if finding.obstacle)
     return Examined(mended, left, tuple(finding for finding in found if not finding.obstacle))
+
+
+def _mended(source: Source, fixes: Fixes) -> bytes | None:
+    """The file with its fixes; None where Python would not take it."""
+    try:
+        mended = source.spliced(fixes.edits)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of was there before
+            compile(mended, "the mended file", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # a UnicodeEncodeError is a ValueError
+        return None
+    return mended
 
 
 def _in_order(source: Source) -> list[Hit]:

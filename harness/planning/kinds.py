@@ -73,7 +73,7 @@ GUARD = _request(
 )
 
 _COMMON = (
-    Key("reuse", SWITCH, False, "Leases are handed from group to group, one per slot, instead of made for each."),
+    Key("reuse", SWITCH, False, "Leases are handed on from groups that passed, instead of made for each."),
     Key("check", SWITCH, False, "After each group, look whether it touched what is not its own."),
 )
 
@@ -173,7 +173,7 @@ KINDS = {
     "command": _kind(
         "command",
         Key("setup", Command(), REQUIRED, "Makes it; writes `KEY=value` lines to the file `$HARNESS_ENV`."),
-        Key("teardown", Command(), None, "Removes it, with the same variables; it must be able to run twice.", "none"),
+        Key("teardown", Command(), None, "Removes it; able to run twice, and without what `setup` wrote.", "none"),
         Key("timeout", DURATION, "1m", "Of each of the two."),
         _SECRETS,
     ),
@@ -204,7 +204,7 @@ def handed_over(kind: str, options: Mapping[str, Any]) -> list[str]:
         case "ports":
             return list(options["variables"])
         case "tmpdir":
-            return ["TMPDIR"] + ["HOME"] * bool(options["home"])
+            return ["TMPDIR", "TMP", "TEMP"] + ["HOME"] * bool(options["home"])
     return []
 
 

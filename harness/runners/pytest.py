@@ -12,14 +12,17 @@ from harness.model import Group, Status
 from harness.runners.launch import Launch, PytestOptions
 
 # Put on PYTHONPATH whole, so it must hold nothing but the plugins.
-_PLUGIN_DIRECTORY = Path(__file__).parent.parent / "pytest_plugin"
+PLUGIN_DIRECTORY = Path(__file__).parent.parent / "pytest_plugin"
+
+FIXTURES = "harness_fixtures"
+"""The plugin for tests, as pytest's -p and PYTEST_PLUGINS name it."""
 
 _NO_TESTS_RAN = 5  # of pytest's exit codes; the others (interrupted, internal error, usage error) are failures
 
 
 class PytestRunner:
     def command(self, group: Group, *, python: str, options: PytestOptions) -> Launch:
-        argv = [python, "-m", "pytest", "-p", "harness_pytest", "-p", "harness_fixtures"]
+        argv = [python, "-m", "pytest", "-p", "harness_pytest", "-p", FIXTURES]
         if options.markers:
             argv += ["-m", options.markers]
         if options.keyword:
@@ -32,5 +35,5 @@ class PytestRunner:
             argv=(*argv, *group.tests),
             statuses={0: Status.PASSED, _NO_TESTS_RAN: Status.SKIPPED if none_asked_for else Status.NO_TESTS},
             reports_tests=True,
-            pythonpath=str(_PLUGIN_DIRECTORY),
+            pythonpath=str(PLUGIN_DIRECTORY),
         )

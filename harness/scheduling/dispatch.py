@@ -35,7 +35,6 @@ from harness.scheduling.messages import (
     TimeUp,
     Wake,
 )
-from harness.scheduling.resources import environment
 from harness.scheduling.schedule import Schedule
 from harness.scheduling.verdict import Running, final_result, is_excused, said
 
@@ -76,7 +75,7 @@ class Dispatcher:
             costless=self._cached.keys(),
             shuffle=seed if shuffle else None,
         )
-        self._supplies: Mapping[str, Supply] = {}
+        self._supplies: dict[str, tuple[tuple[str, ...], Supply]] = {}  # by what is used up, and by which entries
         self._quarantine = tuple(quarantine)
         self._flaky_fails = flaky_fails
         self._seed = seed
@@ -200,19 +199,20 @@ class Dispatcher:
 
     def _bound(self, supplies: Mapping[str, Supply]) -> None:
         """What others hold now comes back: a group that needs that too may try, alone, and waits for it there."""
-        self._supplies = supplies
         for entry, supply in supplies.items():
-            demands = [group.holds.get(entry, 0) for group in self._groups.values()]
-            largest = max((demand for demand in demands if demand <= supply.total), default=0)
-            self._schedule.bound(environment(entry), max(supply.free, largest))
+            entries, _ = self._supplies.get(supply.server or entry, ((), supply))
+            self._supplies[supply.server or entry] = ((*entries, entry), supply)
+        for name, (entries, supply) in self._supplies.items():
+            self._schedule.bound(entries, name, supply.free)
 
     def _refuse_excessive(self, groups: Iterable[Group]) -> None:
         """Those that need more for their environments than there ever is."""
         for group in groups:
-            for entry, amount in group.holds.items():
-                supply = self._supplies.get(entry)
-                if supply and amount > supply.total and group.name not in self._cached:
-                    reason = f"needs {amount} of [isolation.{entry}], and there are {supply.total}: {supply.said}"
+            for entries, supply in self._supplies.values():
+                amount = sum(group.holds.get(entry, 0) for entry in entries)
+                if amount > supply.total and group.name not in self._cached and group.name not in self.results:
+                    what = ", ".join(f"[isolation.{entry}]" for entry in entries if entry in group.holds)
+                    reason = f"needs {amount} of {what}, and there are {supply.total}: {supply.said}"
                     self._finish_unstarted([group], Status.ERROR, reason)
 
     def _deserves_retry(self, running: Running, outcome: Outcome) -> bool:

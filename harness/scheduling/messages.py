@@ -20,6 +20,7 @@ class Supply:
     free: int  # now
     total: int  # with what other runs hold, and will give back
     said: str  # for people: how that comes about
+    server: str = ""  # entries that say the same here use up the same thing
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ always exclusive. With everything a count, one rule decides: a demand fits when 
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from harness.model import Group, LockMode
 
@@ -17,8 +18,11 @@ SEQUENTIAL = "sequential"
 EVERYONE = 1_000_000  # more sharers than there can be slots
 
 
-def demand_of(group: Group, *, jobs: int, sequential: bool) -> Demand:
-    """Everything that `group` needs at once. A group wider than the run's `jobs` takes them all and so runs alone."""
+def demand_of(group: Group, *, jobs: int, sequential: bool, shared: Mapping[str, str] = MappingProxyType({})) -> Demand:
+    """Everything that `group` needs at once. A group wider than the run's `jobs` takes them all and so runs alone.
+
+    `shared` names, for an isolation entry, what it uses up, where several entries use up the same.
+    """
     demand = {SLOTS: min(max(group.slots, group.workers), jobs)}
     for name in group.parallel_group:
         demand[f"parallel_group:{name}"] = EVERYONE
@@ -30,7 +34,8 @@ def demand_of(group: Group, *, jobs: int, sequential: bool) -> Demand:
         else:
             demand[f"count:{name}"] = need
     for entry, units in group.holds.items():
-        demand[environment(entry)] = units
+        resource = environment(shared.get(entry, entry))
+        demand[resource] = demand.get(resource, 0) + units
     if sequential:
         demand[SEQUENTIAL] = 1
     return tuple(sorted(demand.items()))
@@ -47,20 +52,23 @@ class Pool:
 
     def __init__(self, jobs: int, counts: Mapping[str, int]) -> None:
         self._free = {SLOTS: jobs, SEQUENTIAL: 1} | {f"count:{name}": n for name, n in counts.items()}
+        self._bounds: dict[str, int] = {}
 
     def bound(self, resource: str, count: int) -> None:
-        """There is only so much of it. Before anybody holds some."""
-        self._free[resource] = count
+        """There is only so much of it, and perhaps more later: whoever needs more may have it while nobody else holds
+        any. Before anybody does."""
+        self._free[resource] = self._bounds[resource] = count
 
     def lacking(self, demand: Demand) -> str | None:
         """The first resource that `demand` cannot have now, or None when it fits."""
         for resource, amount in demand:
-            if amount > self._free.setdefault(resource, EVERYONE):
+            if amount > self.left(resource):
                 return resource
         return None
 
     def left(self, resource: str) -> int:
-        return self._free.get(resource, EVERYONE)
+        free = self._free.setdefault(resource, EVERYONE)
+        return EVERYONE if self._bounds.get(resource) == free else free
 
     def take(self, demand: Demand) -> None:
         for resource, amount in demand:

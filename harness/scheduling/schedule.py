@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from harness.model import After, Group, Phase
 from harness.scheduling.ranks import ranks
-from harness.scheduling.resources import SLOTS, Demand, Pool, demand_of
+from harness.scheduling.resources import SLOTS, Demand, Pool, demand_of, environment
 
 OVERTAKEN_AT_MOST = 2  # times the jobs
 NO_SLOT = -1
@@ -122,6 +122,7 @@ class Schedule:
         self._jobs = jobs
         self._pool = Pool(jobs, resources)
         self._free_slots = list(range(jobs))
+        self._shared: dict[str, str] = {}  # isolation entry -> the name of what it uses up
         self._costless = frozenset(costless)
         groups = [group for phase in phases for group in phase.groups]
         self._members = {group.name: _Member(group, n, len(group.depends_on)) for n, group in enumerate(groups)}
@@ -146,9 +147,10 @@ class Schedule:
         self._stirred: set[str] = set()  # resources given back since the lanes parked there were refused
         self._kept: _Lane | None = None  # the lane for whose first candidate all that it needs is kept
 
-    def bound(self, resource: str, count: int) -> None:
-        """There is only so much of a resource of resources.py. Before the first start."""
-        self._pool.bound(resource, count)
+    def bound(self, entries: Collection[str], name: str, count: int) -> None:
+        """There is only so much of what the environments of these isolation entries use up. Before the first start."""
+        self._shared |= dict.fromkeys(entries, name)
+        self._pool.bound(environment(name), count)
 
     def open(self, phase: Phase, now: float) -> None:
         """Makes the groups of `phase` candidates, as soon as what they depend on has ended."""
@@ -219,7 +221,7 @@ class Schedule:
 
     def _offer(self, member: _Member, now: float) -> None:
         phase, opened = self._opened[member.group.phase]
-        demand = demand_of(member.group, jobs=self._jobs, sequential=phase.sequential)
+        demand = demand_of(member.group, jobs=self._jobs, sequential=phase.sequential, shared=self._shared)
         if member.group.name in self._costless:
             demand = ()
         lane = self._lanes.get(demand)

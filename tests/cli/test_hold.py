@@ -15,6 +15,7 @@ from harness.cli.door import Door
 from harness.cli.hold import hold
 from harness.errors import UsageError
 from harness.pytest_plugin.harness_fixtures.budgets import DIRECTORY, Budget, BudgetTimeout, write_spec
+from harness.values import quoted
 
 PLAN = """
 [resources]
@@ -170,6 +171,21 @@ def test_a_program_that_cannot_be_run(start: Hold, planned: Path) -> None:
     assert "Exec format error" in process.communicate(timeout=60)[1]
     assert process.returncode == 126
     assert is_free(planned, "payments_api")
+
+
+def test_a_file_that_is_not_executable_and_a_directory(start: Hold, planned: Path) -> None:
+    program = planned / "program"
+    program.write_text("#!/bin/sh\n")
+    path = {"PATH": f"{planned}:{os.environ['PATH']}"}
+    for argument, said in [
+        (str(program), f"error: {quoted(str(program))} is not executable\n  Make it so: chmod +x {program}\n"),
+        ("program", f'error: "program" is not executable\n  Make it so: chmod +x {program}\n'),
+        (str(planned), f"error: {quoted(str(planned))} is a directory\n"),
+    ]:
+        process = start("mails", "--", argument, **path)
+        assert process.communicate(timeout=60)[1].startswith(said)
+        assert process.returncode == 126
+    assert is_free(planned, "mails")
 
 
 def test_a_directory_that_cannot_be_written_is_infrastructure(start: Hold, planned: Path) -> None:

@@ -81,8 +81,8 @@ def test_a_file_that_is_no_python_is_told_and_the_others_go_on(project: Path, ca
     write(project, "test_a.py")
     write(project, "test_b.py", "x = 1\ndef (:\n")
     result = call(names, ".", "--fix")
-    assert "test_b.py:2: no Python: " in result.output
-    assert result.output.endswith("1 replaced; 1 file could not be read\n")
+    assert "test_b.py:2: is no Python 3." in result.output
+    assert result.output.endswith("1 replaced; 1 file could not be examined\n")
     assert result.return_value == 1
 
 

@@ -170,7 +170,8 @@ def test_a_failed_groups_environment_can_be_kept_and_entered_and_swept(project: 
     assert project.harness.run("gc", "--kept", env=project.env()).code == 0
     assert project.inventory() == before
     seen = dict(item.split("=", 1) for item in entered.stdout.split("\0") if item)
-    for name in ("_", "SHLVL", "PWD", "OLDPWD", "PS1"):  # the shell's own
+    # The shell's own, and the place where the processes of the run met, which is gone.
+    for name in ("_", "SHLVL", "PWD", "OLDPWD", "PS1", "HARNESS_SHARED", "HARNESS_WITHIN"):
         told.pop(name, None)
         seen.pop(name, None)
     assert seen == told
@@ -178,6 +179,35 @@ def test_a_failed_groups_environment_can_be_kept_and_entered_and_swept(project: 
 
 def variables(path: Path) -> dict[str, str]:
     return dict(item.split("=", 1) for item in path.read_text().split("\0") if item)
+
+
+def test_a_visit_that_is_ended_by_a_signal_leaves_nothing(project: Project) -> None:
+    before = project.inventory()
+    project.plan(group("g", "true"))
+    visit = project.harness.start("enter", "g", "--", "sh", "-c", "echo inside; sleep 1000", env=project.env())
+    assert visit.stdout is not None
+    assert visit.stdout.readline() == "inside\n"
+    assert project.inventory() != before
+    visit.send_signal(signal.SIGTERM)
+    ended = project.harness.finish(visit)
+    assert ended.code == -signal.SIGTERM, ended.stderr
+    assert project.inventory() == before
+
+
+def test_pytest_by_hand_in_a_groups_environment_has_the_plugin(project: Project) -> None:
+    project.harness.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.serial
+        def test_it(unique_name): pass
+        """,
+    )
+    tests = group("g", "true").replace("command = ", "# ") + 'tests = ["test_it.py"]\n'
+    project.plan(tests)
+    ran = project.harness.run("enter", "g", "--", sys.executable, "-m", "pytest", "-q", "test_it.py", env=project.env())
+    assert (ran.code, "1 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
 
 
 def test_who_enters_a_group_has_an_environment_for_the_visit(project: Project) -> None:

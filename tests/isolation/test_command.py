@@ -1,8 +1,9 @@
-"""Environments that a command makes: what it wrote reaches tests and teardown, and no secret the journal."""
+"""Environments that a command makes: what it wrote reaches tests and teardown, and not the journal."""
 
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def test_what_setup_wrote_is_handed_over_and_removed(context: Context) -> None:
     assert made.variables == {"THING": f"things-{lease.token}", "THING_TOKEN": f"s3cret-{lease.token}"}
     assert made.secret == {"THING_TOKEN"}
     assert made.roles == {}
-    assert learned == {"THING": f"things-{lease.token}"}
+    assert learned == {}
     assert (context.project / f"things-{lease.token}").is_dir()
     kind.release(lease)
     kind.release(lease)
@@ -82,11 +83,12 @@ def test_what_setup_wrote_is_handed_over_and_removed(context: Context) -> None:
     assert torn(context) == [f"things-{lease.token}|s3cret-{lease.token}|users"] * 2
 
 
-def test_another_process_tears_down_without_the_secrets(context: Context) -> None:
+def test_another_process_tears_down_without_what_setup_wrote(context: Context) -> None:
     lease = lease_of()
     _, learned = make(command(context, teardown=TEARDOWN), lease)
-    command(context, teardown=TEARDOWN).release(journalled(lease, learned))
-    assert torn(context) == [f"things-{lease.token}||users"]
+    teardown = TEARDOWN.replace('"things-$HARNESS_LEASE"', '"$THING"') + '; rm -rf "things-$HARNESS_LEASE"'
+    command(context, teardown=teardown).release(journalled(lease, learned))
+    assert torn(context) == ["||users"]
     assert not (context.project / f"things-{lease.token}").exists()
 
 
@@ -148,7 +150,7 @@ def test_a_setup_that_failed_half_way_is_torn_down_with_what_it_wrote(context: C
     message, learned = failure(kind, lease)
     assert message.startswith("setup: exit code 3\n")
     assert "no room for it" in message
-    assert learned == {"THING": f"things-{lease.token}"}
+    assert learned == {}
     kind.release(lease)
     assert torn(context) == [f"things-{lease.token}|s3cret-{lease.token}|users"]
 
@@ -188,10 +190,32 @@ def test_a_secret_that_teardown_printed_is_not_shown(context: Context) -> None:
         ("DSN=postgres://me@host/db", [], False),
     ],
 )
-def test_what_is_a_secret_reaches_no_journal(context: Context, line: str, secrets: list[str], secret: bool) -> None:
-    made, learned = make(command(context, f"echo {line} > $HARNESS_ENV", secrets=secrets), lease_of())
-    name = line.partition("=")[0]
-    assert (name in made.secret, name not in learned) == (secret, secret)
+def test_what_is_a_secret(context: Context, line: str, secrets: list[str], secret: bool) -> None:
+    made, _ = make(command(context, f"echo {line} > $HARNESS_ENV", secrets=secrets), lease_of())
+    assert (line.partition("=")[0] in made.secret) == secret
+
+
+@pytest.mark.parametrize("ending", ["", "exit 1"])
+@pytest.mark.parametrize("line", ["SMTP_PASS=hunter2", "DSN=mongodb://u:pw@a,b/c", "PLAIN=1"])
+def test_nothing_that_setup_wrote_reaches_the_journal(context: Context, line: str, ending: str) -> None:
+    kind = command(context, f"echo {line} > $HARNESS_ENV; {ending}")
+    told: list[Mapping[str, str]] = []
+    with suppress(InfrastructureError):
+        kind.make(lease_of(), told.append)
+    assert told == []
+
+
+def test_a_setup_is_broken_off_when_the_run_stops_and_torn_down(context: Context) -> None:
+    setup = SETUP + "echo $$ > pid; sleep 600 & wait"
+    kind, lease = command(context, setup, teardown=TEARDOWN, timeout=600), lease_of()
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(failure, kind, lease)
+        eventually(lambda: (context.project / "pid").exists(), "a setup that runs")
+        context.stopping.set()
+        assert "setup: was broken off: the run stops" in making.result(timeout=30)[0]
+    kind.release(lease)
+    assert torn(context) == [f"things-{lease.token}|s3cret-{lease.token}|users"]
+    assert not (context.project / f"things-{lease.token}").exists()
 
 
 def test_both_end_by_their_deadline(context: Context) -> None:

@@ -15,6 +15,7 @@ from harness.isolation import environments as module
 from harness.isolation.environments import Environments
 from harness.isolation.kept import kept_environment
 from harness.isolation.lease import Capacity, Context
+from harness.isolation.shared import Shared
 from harness.model import Budget, Isolation, Job, Plan, Status
 from harness.process import Control
 from harness.pytest_plugin.harness_fixtures.budgets import known
@@ -231,6 +232,55 @@ def test_the_environment_of_a_failure_is_kept_where_asked(scene: Make, status: S
     assert len(again.boxes()) == 2  # the next run leaves it alone
 
 
+def test_of_several_attempts_only_the_last_is_kept_and_none_if_that_passed(scene: Make, tmp_path: Path) -> None:
+    it = scene(keep=True, box={}).start()
+
+    def ends(attempt: int, status: Status) -> str:
+        inside = it.environments.enter(it.job(attempt=attempt), Control())
+        it.environments.leave(inside, status)
+        return inside.env["BOX"]
+
+    ends(1, Status.FAILED)
+    last = ends(2, Status.FAILED)
+    assert it.boxes() == {last, last.replace("box", "lid")}
+    ends(3, Status.PASSED)
+    assert it.boxes() == set()
+    assert kept_environment(tmp_path, "g") is None
+
+
+def test_two_runs_of_one_second_do_not_share_a_meeting_place(scene: Make) -> None:
+    first, second = scene().start(), scene().start()
+    assert first.environments._shared.directory != second.environments._shared.directory
+    assert second.environments._shared.directory.is_dir()
+
+
+def test_what_was_made_at_another_address_is_not_looked_for_here(scene: Make) -> None:
+    there = scene(box={"dsn": "postgresql://there"}).start()
+    there.environments.enter(there.job(), Control())
+    leases = there.environments._leases
+    assert leases is not None
+    fcntl.flock(leases._journal._descriptor, fcntl.LOCK_UN)
+    leases._out.clear()
+    here = scene(box={"dsn": "postgresql://here"}).start()
+    assert len(here.boxes()) == 2
+    (warned,) = here.told(Warned)
+    assert "call gc in the environment in which that run was" in warned.message
+
+
+def test_a_project_that_cannot_be_written_is_no_matter_to_groups_without_environments(
+    scene: Make, tmp_path: Path
+) -> None:
+    (tmp_path / ".harness").write_text("in the way")
+    it = scene()
+    it.environments._plan = Plan(project=str(tmp_path), phases=())
+    it.start()
+    inside = it.environments.enter(it.job(), Control())
+    assert Path(inside.env["HARNESS_SHARED"]).is_dir()
+    it.environments.leave(inside, Status.PASSED)
+    it.environments.close()
+    assert not Path(inside.env["HARNESS_SHARED"]).exists()
+
+
 @pytest.mark.parametrize("status", [Status.PASSED, Status.INTERRUPTED, Status.NO_TESTS])
 def test_what_did_not_fail_is_not_kept(scene: Make, status: Status) -> None:
     it = scene(keep=True, box={}).start()
@@ -253,14 +303,14 @@ def test_the_next_run_removes_what_a_dead_one_left(scene: Make) -> None:
     assert leases is not None
     fcntl.flock(leases._journal._descriptor, fcntl.LOCK_UN)
     fcntl.flock(shared._lock, fcntl.LOCK_UN)
-    shared.directory.rename(shared.directory.with_name("20251231_235959"))
     leases._out.clear()
+    dead.environments._leases = None
     again = scene(box={}).start()
     assert again.boxes() == set()
     assert [event.message for event in again.told(Warned)] == [
         "removed what earlier runs had left behind: 1 of [isolation.box]"
     ]
-    assert [path.name for path in (again.project / ".harness" / "shared").iterdir()] == ["20260101_000000"]
+    assert list((again.project / ".harness" / "shared").iterdir()) == [again.environments._shared.directory]
 
 
 def test_a_checked_group_is_told_of_what_it_touched(scene: Make) -> None:
@@ -270,7 +320,7 @@ def test_a_checked_group_is_told_of_what_it_touched(scene: Make) -> None:
     it.kinds["box"].seen["table users"] = "1 row"
     it.kinds["box"].leftovers = lambda lease: [f"a lid is off {lease.details['box'][:3]}"]  # type: ignore[method-assign]
     left = it.environments.leave(inside, Status.PASSED)
-    assert left.contaminates == ("a lid is off box", "table users: is new: 1 row (nothing else ran)")
+    assert left.contaminates == ("a lid is off box", "table users: is new: 1 row (no other group ran)")
     it.environments.close()
     assert it.boxes() == set()
 
@@ -306,6 +356,16 @@ def test_the_budgets_of_the_plan_are_there_before_the_first_group(scene: Make) -
     assert known(inside.env["HARNESS_BUDGETS"]) == ["api"]
     assert inside.env["HARNESS_HEAVY"] == "3"
     it.environments.leave(inside, Status.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("plan", "heavy"),
+    [({"resources": {"heavy_resource": 2}}, "2"), ({"budgets": (Budget(name="heavy_resource", concurrent=4),)}, "4")],
+)
+def test_how_many_heavy_tests_there_may_be(tmp_path: Path, plan: dict[str, Any], heavy: str) -> None:
+    shared = Shared(tmp_path, "20260101_000000")
+    assert shared.open(Plan(project=str(tmp_path), phases=(), **plan), needed=False)["HARNESS_HEAVY"] == heavy
+    shared.close()
 
 
 def test_an_unchecked_group_is_not_looked_at(scene: Make) -> None:

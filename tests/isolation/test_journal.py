@@ -1,5 +1,6 @@
 """The journal: what is in it when a run dies, and who may read it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path) -> None:
     journal.making(first, durable=False)
     journal.close()
     with journal.path.open("ab") as file:
-        file.write(b'{"did": "dance"}\n\xff\xfe\n')
+        file.write(b'{"did": "dance"}\n\xff\xfe\n{"did":"making","token":"\xff"}\n')
     with dead_journals(tmp_path) as (again,):
         again.making(second, durable=False)
     with journal.path.open("ab") as file:
@@ -106,6 +107,21 @@ def test_a_journal_that_was_swept_while_we_waited_for_it_is_nobodys(
     journal.close()
     monkeypatch.setattr("harness.isolation.journal.fcntl.flock", lambda *_how: journal.path.unlink())
     assert standing(tmp_path) == []
+
+
+def test_a_line_that_was_written_in_part_does_not_swallow_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path, "20260101_000000")
+    first, second = box(), box()
+    write = os.write
+    monkeypatch.setattr("harness.isolation.journal.os.write", lambda fd, data: write(fd, data[:20]))
+    with pytest.raises(OSError, match="No space left"):
+        journal.making(first, durable=False)
+    monkeypatch.undo()
+    journal.making(second, durable=False)
+    journal.close()
+    assert [token for token, _, _ in standing(tmp_path)] == [second.token]
 
 
 def test_it_is_its_owners_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from projects import eventually
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation import leases as module
-from harness.isolation.journal import Journal
+from harness.isolation.journal import Journal, all_standing
 from harness.isolation.lease import Context, Kind
 from harness.isolation.leases import Leases
 from harness.isolation.sweep import Swept, sweep, sweep_expired
@@ -30,7 +31,7 @@ class World:
     def told(self, kind: type) -> list[AnyEvent]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    def sweep(self, **how: bool) -> Swept:
+    def sweep(self, **how: Any) -> Swept:
         return sweep(self.journals, lambda entry, _kind: self.kind if entry == "box" else None, **how)
 
 
@@ -127,15 +128,17 @@ def test_what_no_kind_at_work_knows_is_left_alone(world: World) -> None:
     assert world.sweep().left == [(other, "")]
 
 
-def test_labels_that_are_over_are_released_but_for_what_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_that_are_over_are_released_but_for_what_a_journal_speaks_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost, kept = (world.leases.make(box())[0] for _ in range(2))
     found = [
         msgspec.structs.replace(lease, entry="") for lease in (lost, kept)
     ]  # a label does not say which entry it was
     monkeypatch.setattr(world.kind, "expired", lambda: found)
-    swept = Swept(kept=[kept])
+    swept = Swept()
     kinds: dict[str, Kind] = {"box": world.kind}
-    sweep_expired(kinds, swept)
+    sweep_expired(kinds, swept, {kept.token})
     assert swept.released == [lost]
 
 
@@ -148,6 +151,38 @@ def test_leases_that_are_out_are_renewed(context: Context, monkeypatch: pytest.M
     eventually(lambda: world.kind.renewed.count(out.token) > 2, "renewals")
     assert released.token not in world.kind.renewed[1:]  # one may have been under way
     world.leases.close()
+
+
+def test_the_journals_of_living_runs_can_be_read_too(world: World) -> None:
+    lease, _ = world.leases.make(box())
+    kept, _ = world.leases.make(box())
+    world.leases.keep(kept)
+    assert all_standing(world.journals).keys() == {lease.token, kept.token}
+
+
+def test_a_kept_lease_is_told_to_stay(world: World) -> None:
+    lease, _ = world.leases.make(box())
+    world.leases.keep(lease)
+    assert world.kind.told_to_stay == [lease.token]
+
+
+def test_a_server_that_is_gone_is_asked_only_once_at_the_end(world: World) -> None:
+    for _ in range(3):
+        world.leases.make(box())
+    world.kind.fails.add("release")
+    world.leases.close()
+    assert len(world.told(Warned)) == 1
+    world.kind.fails.clear()
+    assert len(world.sweep().released) == 3
+
+
+def test_a_sweep_that_is_to_stop_leaves_the_rest(world: World) -> None:
+    world.leases.make(box())
+    world.kind.fails.add("release")
+    world.leases.close()
+    world.kind.fails.clear()
+    assert world.sweep(stop=lambda: True).released == []
+    assert len(world.sweep().released) == 1
 
 
 def test_many_at_a_time(world: World) -> None:

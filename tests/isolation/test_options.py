@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InfrastructureError
-from harness.isolation.options import problem_of, resolved, services_of, variables_of
+from harness.isolation.options import origin_of, problem_of, resolved, services_of, variables_of
 from harness.model import Isolation
 
 SERVICES = {"web": {"url": "http://127.0.0.1:80", "port": "80"}}
@@ -50,4 +50,13 @@ def test_what_an_entry_lacks_is_said(options: dict[str, object], message: str) -
 def test_an_entry_that_lacks_nothing() -> None:
     made = entry(base_url="{web.url}", key_variable="KEY", headers={"X": "${KEY} {key}"})
     assert problem_of(made, {"KEY": "k"}, SERVICES) is None
-    assert services_of(made) == ("web",)
+    assert services_of(made, {}) == ("web",)
+    assert services_of(entry(url="${ADMIN}"), {"ADMIN": "redis://127.0.0.1:{cache.port}"}) == ("cache",)
+
+
+def test_an_address_is_known_again_without_being_told() -> None:
+    made = entry(dsn="postgresql://u:${PASSWORD}@{web.host}/db")
+    origin = origin_of(made, {"PASSWORD": "a", "OTHER": "x"})
+    assert origin == origin_of(made, {"PASSWORD": "a"})
+    assert origin != origin_of(made, {"PASSWORD": "b"})
+    assert origin != origin_of(entry(dsn="postgresql://u@h/db"), {})

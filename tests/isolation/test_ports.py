@@ -1,7 +1,6 @@
 """The kind `ports`: claims that keep runs apart, taken ports that are passed over, and who still listens at the end."""
 
 import json
-import os
 import random
 import socket
 import subprocess
@@ -199,6 +198,7 @@ def test_capacity_counts_what_is_in_use_and_what_is_leased(context: Context, few
     ports = few(10)
     kind = Ports({"variables": ("PORT",)}, context)
     assert kind.capacity().free == 10
+    assert kind.capacity().server == "ports", "all entries share one range"
     port = int(kind.make(lease(), dict).variables["PORT"])
     assert (kind.capacity().free, kind.capacity().total) == (9, 10)
     other = next(it for it in ports if it != port)
@@ -231,31 +231,6 @@ def test_ports_that_the_kernel_or_an_administrator_gives_away_are_left_out(tmp_p
 
 def test_where_all_are_ephemeral_the_lower_ones_have_to_do(tmp_path: Path) -> None:
     assert candidates(procfs(tmp_path / "a", "1024 65535")) == list(range(20000, 32768))
-
-
-@pytest.mark.parametrize("make", ["link", "file", "open to all"])
-def test_a_place_that_is_not_ours_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str) -> None:
-    monkeypatch.setattr(claims_module.os, "access", lambda *_: False)
-    monkeypatch.setattr(claims_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    place = claims_directory()
-    assert place.stat().st_mode & 0o777 == 0o700
-    place.rmdir()
-    match make:
-        case "link":
-            place.symlink_to(tmp_path)
-        case "file":
-            place.touch()
-        case _:
-            place.mkdir()
-            place.chmod(0o777)
-    with pytest.raises(InfrastructureError, match=place.name):
-        claims_directory()
-
-
-def test_runs_with_different_tmpdirs_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = claims_directory()
-    monkeypatch.setattr(claims_module.tempfile, "tempdir", str(tmp_path))
-    assert not os.access("/tmp", os.W_OK) or claims_directory() == here
 
 
 @given(st.sets(st.integers(1, 40)))

@@ -1,6 +1,7 @@
 """Leases on a real Postgres: what they can do, what they cannot, and what is left of them."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -14,8 +15,8 @@ from pg_leases import lease_of, made, make, options, rows, standing
 from projects import eventually
 
 from harness.errors import InfrastructureError
-from harness.isolation.label import read_label
-from harness.isolation.lease import Context, Lease, new_token
+from harness.isolation.label import FOREVER, read_label
+from harness.isolation.lease import TERM, Context, Lease, new_token
 from harness.isolation.postgres.kind import Postgres
 from harness.isolation.postgres.made import application_name, names_of
 
@@ -310,6 +311,36 @@ def test_expired_leases_are_found_by_their_labels(
         other.close()
 
 
+def test_a_kept_lease_is_never_over(kind: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.isolation.label.TERM", -10.0)
+    with made(kind) as (lease, _):
+        assert lease.token in {found.token for found in kind.expired()}
+        kind.renew(msgspec.structs.replace(lease, kept=True))
+        assert {label.until for label in label_on(postgres_url, lease)} == {FOREVER}
+        assert lease.token not in {found.token for found in kind.expired()}
+    assert standing(postgres_url, lease.token) == set()
+
+
+@pytest.mark.parametrize("wrong", [-10_000, 10_000])
+def test_only_the_servers_clock_counts(
+    kind: Postgres, postgres_url: str, context: Context, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    honest = time.time
+    with made(kind, "by a machine whose clock is right") as (lease, _):
+        monkeypatch.setattr(time, "time", lambda: honest() + wrong)
+        other = Postgres(kind.options, context)
+        assert other.expired() == []
+        with made(other) as (theirs, _):
+            other.renew(theirs)
+            (until,) = {label.until for label in label_on(postgres_url, theirs)}
+            assert abs(until - honest() - TERM) < 60
+            assert other.capacity().said.partition(" belong to leases")[0].endswith(" 10")
+            monkeypatch.setattr(time, "time", honest)
+            assert kind.expired() == []
+        kind.renew(lease)
+        other.close()
+
+
 def _of_project(context: Context, project_id: str) -> Context:
     return Context(context.project, project_id, context.run_id, context.variables)
 
@@ -347,6 +378,29 @@ def test_capacity_is_what_is_left(postgres_url: str, context: Context) -> None:
     assert "7 belong to leases" in during.said
     kind.release(lease)
     kind.close()
+
+
+def test_capacity_counts_the_sessions_of_others_also_for_who_may_not_see_what_they_do(
+    postgres_url: str, context: Context
+) -> None:
+    rows(postgres_url, "CREATE ROLE curious LOGIN CREATEROLE")
+    kind = Postgres(options(postgres_url.replace("postgres@", "curious@")), context)
+    with psycopg.connect(postgres_url), psycopg.connect(postgres_url):
+        in_use = int(kind.capacity().said.partition(" are in use")[0].rpartition(" ")[2])
+        assert in_use >= 2
+        with psycopg.connect(postgres_url):
+            assert f"{in_use + 1} are in use" in kind.capacity().said
+    kind.close()
+    rows(postgres_url, "DROP ROLE curious")
+
+
+def test_entries_tell_whether_they_use_up_the_same_server(postgres_url: str, context: Context) -> None:
+    _, _, place = postgres_url.rpartition("@")
+    port = place.partition("/")[0].rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost"):
+        kind = Postgres(options(f"postgresql://postgres@{host}:{port}/postgres", make="database"), context)
+        assert kind.capacity().server == f"postgres 127.0.0.1:{port}"
+        kind.close()
 
 
 # --- many at once

@@ -71,7 +71,7 @@ def test_what_is_ignored_and_what_is_a_leases_is_not_looked_at(kind: Postgres, d
 
 
 @pytest.mark.parametrize("make_", ["schema", "database"])
-def test_a_write_to_the_sentinel_succeeds_and_is_seen(
+def test_a_write_to_the_sentinel_succeeds_and_its_writer_is_told(
     make_: str, database: str, context: Context, postgres_url: str
 ) -> None:
     kind = Postgres(options(database, make=make_), context)
@@ -80,13 +80,32 @@ def test_a_write_to_the_sentinel_succeeds_and_is_seen(
     inside = f"{postgres_url.rpartition('/')[0]}/{sentinel.details.get('database', 'looked_at')}"
     schema = sentinel.details["schema"]
     before = kind.look(sentinel)
-    with made(kind, "wrong writer") as (_, dsn):
+    with made(kind, "wrong writer") as (wrong_writer, dsn):
+        assert kind.leftovers(wrong_writer) == []
         wrong = dsn.rpartition("/")[0] + "/" + inside.rpartition("/")[2]
         rows(wrong, f"CREATE TABLE {schema}.orders (id int)")
+        rows(inside, f"INSERT INTO {schema}.orders VALUES (1); CREATE TABLE {schema}.strangers (id int)")
         (seen,) = changes(kind, sentinel, before)
-        assert f"table {schema}.orders" in seen
-    assert changes(kind, sentinel, before) == []  # what a lease has made goes with it, wherever it lies
+        assert f"table {schema}.strangers" in seen
+        where = f" of {inside.rpartition('/')[2]}" if make_ == "database" else ""
+        assert kind.leftovers(wrong_writer) == [f"table {schema}.orders{where} was made outside of the lease"]
+        assert kind.leftovers(wrong_writer) == [], "whoever has the lease next has not made it"
+        rows(inside, f"DROP TABLE {schema}.strangers")
+    # What a lease has made goes with it, wherever it lies, and nobody is blamed for that.
+    assert changes(kind, sentinel, before) == []
     kind.release(sentinel)
+    kind.close()
+
+
+def test_what_is_ignored_may_be_made_outside(database: str, context: Context) -> None:
+    rows(database, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    kind = Postgres(options(database, ignore=("public.jobs",)), context)
+    before = kind.look(None)
+    with made(kind) as (lease, dsn):
+        rows(dsn, "CREATE TABLE public.jobs (id int); CREATE TABLE public.more (id int); CREATE TABLE mine (id int)")
+        assert kind.leftovers(lease) == ["table public.more was made outside of the lease"]
+        assert kind.look(None) == before
+    assert kind.look(None) == before
     kind.close()
 
 
@@ -112,7 +131,7 @@ def test_a_locked_table_does_not_hide_the_others(
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE users")
         found = kind.look(None)
-    assert found["table public.users"] == "locked by another session"
+    assert found["table public.users"] == "", "that cannot be told now"
     assert found["table public.others"].startswith("0 rows, ")
 
 

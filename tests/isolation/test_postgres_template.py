@@ -6,11 +6,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 from pg_leases import lease_of, made, make, options, rows, standing
+from projects import eventually
 
 from harness import installations
 from harness.errors import InfrastructureError
@@ -236,6 +238,78 @@ def test_a_migration_that_fails_leaves_nothing_and_tells_why(
     kind.release(lease)
     kind.close()
     assert standing(postgres_url, "") == before
+
+
+@pytest.mark.parametrize("make_", MAKES)
+@pytest.mark.parametrize("globs", [("migrations/*.sql",), ()])
+def test_a_migration_that_fails_does_so_once_a_run(
+    migrated: Callable[..., Postgres], make_: str, globs: tuple[str, ...], tmp_path: Path
+) -> None:
+    kind = migrated(make_, migrate="echo >> ran; exit 3", migrations=globs)
+    said = set()
+    for _ in range(3):
+        with pytest.raises(InfrastructureError, match="`migrate` failed") as failure:
+            make(kind, lease_of(kind))
+        said.add((failure.value.message, failure.value.cure))
+    kind.close()
+    assert len(said) == 1
+    assert runs(tmp_path) == 1
+
+
+def test_a_schema_that_cannot_be_read_is_not_migrated_again(
+    migrated: Callable[..., Postgres], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(postgres_dump, "_candidates", lambda *_: iter(()))
+    kind = migrated("schema")
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match="found no pg_dump"):
+            make(kind, lease_of(kind))
+    kind.close()
+    assert runs(tmp_path) == 1
+
+
+@pytest.mark.parametrize("make_", MAKES)
+@pytest.mark.parametrize("globs", [("migrations/*.sql",), ()])
+def test_when_the_run_stops_so_does_the_migration_and_it_has_not_failed(
+    migrated: Callable[..., Postgres], make_: str, globs: tuple[str, ...], tmp_path: Path, postgres_url: str
+) -> None:
+    before = standing(postgres_url, "")
+    kind = migrated(make_, migrate="echo >> ran; exec sleep 1000", migrations=globs)
+    first, second = lease_of(kind), lease_of(kind)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(make, kind, lease) for lease in (first, second)]
+        eventually(lambda: runs(tmp_path) == 1, "the migration")
+        kind.context.stopping.set()
+        for one in both:
+            with pytest.raises(InfrastructureError, match="the run stops"):
+                one.result(60)
+    assert runs(tmp_path) == 1
+    for lease in (first, second):
+        kind.release(lease)
+    kind.context.stopping.clear()  # as only a test can: what was broken off would be tried again
+    again = migrated(make_, migrate="echo >> ran; exit 3", migrations=globs)
+    kind.options = kind._templates._options = again.options
+    with pytest.raises(InfrastructureError, match=r"`migrate` failed.*exit code 3"):
+        make(kind, lease_of(kind))
+    again.close()
+    kind.close()
+    assert standing(postgres_url, "") == before
+
+
+def test_who_waits_for_another_run_ends_with_his_own(
+    migrated: Callable[..., Postgres], postgres_url: str, tmp_path: Path
+) -> None:
+    kind = migrated("database")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+    with ThreadPoolExecutor() as pool, psycopg.connect(postgres_url) as another:
+        another.execute("SELECT pg_advisory_lock(%s)", (int(kind._templates._digest[:15], 16),))
+        waits = pool.submit(make, kind, lease_of(kind))
+        eventually(lambda: rows(postgres_url, waiting) != [(0,)], "somebody who waits")
+        kind.context.stopping.set()
+        with pytest.raises(InfrastructureError, match="the run stops"):
+            waits.result(60)
+    kind.close()
+    assert runs(tmp_path) == 0
 
 
 def test_migrations_that_match_nothing_are_refused(migrated: Callable[..., Postgres]) -> None:

@@ -1,5 +1,6 @@
 """Databases of a real Redis as leases: never one number twice, whoever asks, dies, flushes or sleeps."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import redis
 from projects import eventually
 
 from harness.errors import InfrastructureError
-from harness.isolation.label import Label, read_label
+from harness.isolation.label import FOREVER, Label, read_label
 from harness.isolation.lease import Context, Lease, Made, new_token
 from harness.isolation.redis import databases as redis_databases
 from harness.isolation.redis.kind import Redis
@@ -52,7 +53,7 @@ def make_kind(url: str, context: Context) -> Iterator[MakeKind]:
 
 
 def context_of(context: Context, run_id: str, project_id: str) -> Context:
-    return Context(context.project, project_id, run_id, {})
+    return dataclasses.replace(context, project_id=project_id, run_id=run_id)
 
 
 def lease_of(group: str = "search", run_id: str = "20260101_000000") -> Lease:
@@ -86,7 +87,7 @@ def test_a_lease_is_an_empty_database_that_is_claimed(make_kind: MakeKind, url: 
     kind = make_kind()
     lease, made = make(kind, lease_of())
     number = number_of(made)
-    assert made == ({"CACHE": f"{url}/{number}", "PREFIX": ""}, {"url": "CACHE", "prefix": "PREFIX"}, frozenset())
+    assert made == ({"CACHE": f"{url}/{number}"}, {"url": "CACHE"}, frozenset())
     assert lease.details == {"database": str(number)}
     assert 1 <= number <= 15
     (claim,) = claims(url).values()
@@ -115,7 +116,7 @@ def test_what_is_in_use_is_not_handed_out(make_kind: MakeKind, url: str) -> None
         connected.ping()
         home.set(f"{CLAIMS}4", label(60))
         home.set(f"{CLAIMS}5", "something that is no label")
-        assert kind.capacity() == (
+        assert kind.capacity()[:3] == (
             1,
             "16 databases, 5 that `databases` names, 3 in use by others, 1 leased by other runs, 1 kept for the claims",
             2,
@@ -130,7 +131,7 @@ def test_a_claim_that_is_over_is_emptied_and_taken_when_nothing_else_is_free(mak
     with at(url) as home, at(url, 2) as theirs:
         home.set(f"{CLAIMS}2", label(-1, project_id="beef"))
         theirs.set("word", "left by a dead run")
-        assert kind.capacity() == (2, "16 databases, 2 that `databases` names, 1 kept for the claims", 2)
+        assert kind.capacity()[:3] == (2, "16 databases, 2 that `databases` names, 1 kept for the claims", 2)
         first, made = make(kind, lease_of())
         assert number_of(made) == 3
         assert theirs.get("word"), "what a dead run left, or somebody keeps, stays as long as there is another"
@@ -170,6 +171,42 @@ def test_who_waits_too_long_is_told_the_numbers(make_kind: MakeKind, monkeypatch
         InfrastructureError, match=r"16 databases, 1 that `databases` names, 1 leased by this run, 1 kept"
     ):
         make(kind, lease_of())
+
+
+def test_who_waits_is_told_when_the_run_stops_and_a_release_does_not_care(
+    make_kind: MakeKind, context: Context
+) -> None:
+    kind = make_kind(databases=[4])
+    lease, _ = make(kind, lease_of())
+    context.stopping.set()
+    with pytest.raises(InfrastructureError, match=r"no database was free on the Redis at .*, and the run stops"):
+        make(kind, lease_of())
+    kind.release(lease)
+    assert kind.capacity().free == 1  # type: ignore[union-attr]
+
+
+def test_entries_tell_whether_they_use_up_the_same_databases(make_kind: MakeKind, url: str) -> None:
+    where = url.removeprefix("redis://")
+    kinds = [make_kind(), make_kind(), make_kind(databases=[4, 3]), make_kind(databases=[3, 4])]
+    same, too, some, others = [kind.capacity().server for kind in kinds]  # type: ignore[union-attr]
+    assert same == too == f"redis {where}"
+    assert some == others == f"redis {where}, databases [3, 4]"
+
+
+def test_the_claim_of_a_kept_lease_is_never_over(
+    make_kind: MakeKind, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = make_kind(databases=[4])
+    lease, _ = make(kind, lease_of())
+    kind.renew(msgspec.structs.replace(lease, kept=True))
+    (claim,) = claims(url).values()
+    assert read_label(claim).until == FOREVER  # type: ignore[union-attr]
+    another = make_kind(databases=[4], run_id="20260101_000001")
+    monkeypatch.setattr(redis_databases, "WAIT", 0.0)
+    with pytest.raises(InfrastructureError, match="1 leased by other runs"):
+        make(another, lease_of())
+    another.release(lease)
+    assert claims(url) == {}
 
 
 def test_numbers_that_the_server_has_not_are_named(make_kind: MakeKind) -> None:
@@ -215,7 +252,7 @@ def test_a_run_that_slept_for_too_long_does_not_take_its_own_number_twice(make_k
     lease, made = make(kind, lease_of())
     with at(url) as home:
         home.set(f"{CLAIMS}{number_of(made)}", str(Label(lease.token, lease.run_id, "0f0f", 5)))
-    assert kind.capacity() == (
+    assert kind.capacity()[:3] == (
         1,
         "16 databases, 2 that `databases` names, 1 leased by this run, 1 kept for the claims",
         2,
@@ -316,7 +353,7 @@ def test_sixteen_groups_never_have_one_number_twice(make_kind: MakeKind, url: st
     with at(url, 7) as theirs:
         theirs.set("word", "theirs")
         kind = make_kind()
-        assert kind.capacity() == (14, "16 databases, 1 in use by others, 1 kept for the claims", 14)
+        assert kind.capacity()[:3] == (14, "16 databases, 1 in use by others, 1 kept for the claims", 14)
         out: set[int] = set()
         lock, together = threading.Lock(), threading.Barrier(16)
 

@@ -43,6 +43,14 @@ def lease_with(kind: Redis) -> Lease:
     return Lease(lease.token, "cache", "redis", lease.run_id, "search", details=dict(kind.plan(lease)))
 
 
+OWN = "the harness's own keys in database 0"
+
+
+def look(kind: Redis) -> dict[str, str]:
+    """Without what is said of the harness's own keys."""
+    return {thing: said for thing, said in kind.look(None).items() if thing != OWN}
+
+
 def at(url: str, number: int = 0) -> "redis.Redis":
     return redis.Redis.from_url(f"{url}/{number}")
 
@@ -66,13 +74,13 @@ def test_a_key_that_is_nobodys_is_seen_come_change_and_go(
     kind, thing = make_kind(way), f"key session:42 in database {number}"
     plant = PLANTED[type_]
     with at(url, number) as client:
-        looks = [kind.look(None)]
+        looks = [look(kind)]
         for word in ("one", "two"):
             plant(client, "session:42", word)
-            looks.append(kind.look(None))
-            assert kind.look(None) == looks[-1], "nothing was touched in between"
+            looks.append(look(kind))
+            assert look(kind) == looks[-1], "nothing was touched in between"
         client.delete("session:42")
-        looks.append(kind.look(None))
+        looks.append(look(kind))
     assert [look.keys() for look in looks] == [set(), {thing}, {thing}, set()]
     assert looks[1][thing].startswith(f"{type_} of ")
     assert looks[1] != looks[2]
@@ -81,7 +89,7 @@ def test_a_key_that_is_nobodys_is_seen_come_change_and_go(
 def test_what_is_said_of_a_key(make_kind: MakeKind, url: str) -> None:
     with at(url) as client:
         client.rpush(b"bin\xff", "a", "b")
-        (thing, said), *more = make_kind("database").look(None).items()
+        (thing, said), *more = look(make_kind("database")).items()
     assert not more
     assert thing == r"key bin\xff in database 0"
     assert said.startswith("list of 2, ")
@@ -96,18 +104,18 @@ def test_nothing_is_said_of_leases_of_what_expires_or_of_what_is_ignored(
     for other in (kind, make_kind("database"), make_kind("prefix"), make_kind("prefix", url=f"{url}/5")):
         made = other.make(lease_with(other), lambda _details: None)
         with redis.Redis.from_url(made.variables["CACHE"]) as client:
-            client.set(f"{made.variables['PREFIX']}own", "x")
+            client.set(f"{made.variables.get('PREFIX', '')}own", "x")
     with at(url) as client:
         client.set("soon gone", "x", ex=600)
         client.set("cache:1", "x")
-    assert kind.look(None) == {}
+    assert look(kind) == {}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_keys_that_only_look_like_a_leases_are_seen(make_kind: MakeKind, url: str, way: str) -> None:
     with at(url) as client:
         client.mset({"h:search:0123456789ab:word": "x", "harness:other": "x"})
-    assert make_kind(way).look(None).keys() == {
+    assert look(make_kind(way)).keys() == {
         "key h:search:0123456789ab:word in database 0",
         "key harness:other in database 0",
     }
@@ -121,7 +129,7 @@ def test_ones_own_database_is_nobody_elses_also_when_a_test_has_flushed_its_clai
     with redis.Redis.from_url(made.variables["CACHE"]) as client:
         client.flushall()
         client.set("own", "x")
-    assert kind.look(None) == {}
+    assert look(kind) == {}
 
 
 def test_more_keys_than_the_limit_are_counted(make_kind: MakeKind, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,15 +137,15 @@ def test_more_keys_than_the_limit_are_counted(make_kind: MakeKind, url: str, mon
     with at(url, 3) as client:
         client.mset({f"key:{index}": "x" for index in range(1001)})
         client.set("soon gone", "x", ex=600)
-        assert make_kind("database").look(None) == {"keys in database 3": "1001"}
+        assert look(make_kind("database")) == {"keys in database 3": "1001"}
         client.delete("key:0")
-        assert len(make_kind("database").look(None)) == 1000
+        assert len(look(make_kind("database"))) == 1000
 
 
 def test_of_what_is_very_large_the_length_must_do(make_kind: MakeKind, url: str) -> None:
     with at(url) as client:
         client.setrange("large", 200_000, "x")
-        assert make_kind("database").look(None) == {"key large in database 0": "string of 200001"}
+        assert look(make_kind("database")) == {"key large in database 0": "string of 200001"}
 
 
 def test_a_database_that_is_leased_while_we_look_is_left_out(
@@ -157,4 +165,47 @@ def test_a_database_that_is_leased_while_we_look_is_left_out(
         return seen
 
     monkeypatch.setattr(redis_look, "_seen", meanwhile)
-    assert make_kind("database").look(None) == {}
+    assert look(make_kind("database")) == {}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_test_that_says_flushall_is_found_once(make_kind: MakeKind, url: str, way: str) -> None:
+    kind = make_kind(way)
+    assert kind.look(None)[OWN] == "as they were"
+    mine, theirs = lease_with(kind), lease_with(kind)
+    for lease in (mine, theirs):
+        kind.make(lease, lambda _details: None)
+    assert kind.look(None)[OWN] == "as they were"
+    with at(url) as client:
+        client.flushall()
+        for _ in range(2):
+            assert kind.look(None)[OWN] == "gone, as after FLUSHALL"
+            kind.renew(mine)  # who is there when they come back has not touched anything
+            kind.renew(theirs)
+        client.flushall()
+        kind.renew(mine)
+        kind.renew(theirs)
+        assert kind.look(None)[OWN] == "gone 2 times, as after FLUSHALL"
+    for lease in (mine, theirs):
+        kind.release(lease)
+        assert kind.look(None)[OWN] == "gone 2 times, as after FLUSHALL"
+
+
+@pytest.mark.parametrize("meanwhile", ["DEL list", "SET list x"])
+def test_a_key_that_goes_while_we_look_cannot_be_told(
+    make_kind: MakeKind, url: str, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = redis_look._lasting
+    with at(url) as client:
+
+        def changing(*words: Any) -> Any:
+            kinds = honest(*words)
+            client.execute_command(*meanwhile.split())
+            return kinds
+
+        monkeypatch.setattr(redis_look, "_lasting", changing)
+        client.rpush("list", "a")
+        client.set("empty", "")
+        said = look(make_kind("database"))
+    assert said.pop("key list in database 0") == ""
+    assert said["key empty in database 0"].startswith("string of 0, ")

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from harness.errors import InfrastructureError
-from harness.isolation.label import Label, read_label
+from harness.isolation.label import FOREVER, Label, read_label
 from harness.isolation.lease import Context, Lease, Made, new_token
 from harness.isolation.redis.kind import Redis
 
@@ -189,6 +189,8 @@ def test_renewing_puts_back_a_label_that_was_flushed_but_not_that_of_a_released_
     admin.set(key, str(Label(lease.token, lease.run_id, "0f0f", 5)))
     make_kind().renew(lease)
     assert read_label(admin.get(key)).until > 5  # type: ignore[union-attr]
+    kind.renew(msgspec.structs.replace(lease, kept=True))
+    assert read_label(admin.get(key)).until == FOREVER  # type: ignore[union-attr]
     kind.release(lease)
     kind.renew(lease)
     assert admin.dbsize() == 0

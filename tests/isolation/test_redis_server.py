@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,7 +12,9 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from projects import eventually
 from redis.connection import parse_url
+from servers import redis_server
 
 from harness.errors import InfrastructureError
 from harness.isolation.lease import Context, Lease, new_token
@@ -28,6 +32,8 @@ words = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_siz
         ("redis://localhost", "redis://localhost/3"),
         ("redis://localhost:6380/7", "redis://localhost:6380/3"),
         ("redis://me:p%40ss@[::1]:6380", "redis://me:p%40ss@[::1]:6380/3"),
+        ("unix:///tmp/x.sock?db=2", "unix:///tmp/x.sock?db=3"),
+        ("unix://me:p%40ss@/tmp/x.sock", "unix://me:p%40ss@/tmp/x.sock?db=3"),
         ("rediss://cache/0?ssl_cert_reqs=none&db=5", "rediss://cache/3?ssl_cert_reqs=none"),
     ],
 )
@@ -64,7 +70,7 @@ def lease_of(group: str = "search") -> Lease:
 
 def test_config_and_client_list_are_not_needed_and_a_password_is_a_secret(limited: str, context: Context) -> None:
     kind, lease, details = Redis(OPTIONS | {"url": limited}, context), lease_of(), dict[str, str]()
-    assert kind.capacity() == (15, "16 databases, 1 kept for the claims", 15)
+    assert kind.capacity()[:3] == (15, "16 databases, 1 kept for the claims", 15)
     made = kind.make(lease, details.update)
     assert made.variables["CACHE"] == f"{limited}/{details['database']}"
     assert made.secret == {"CACHE"}
@@ -90,9 +96,40 @@ def test_a_server_that_refuses_us_may_still_hold_the_lease(redis_url: str, conte
     assert "wr0ng" not in raised.value.message
 
 
-def test_an_address_that_is_none(context: Context) -> None:
-    with pytest.raises(InfrastructureError, match="is no address"):
-        Redis(OPTIONS | {"url": "http://127.0.0.1:6379"}, context)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:6379", "redis://h:70000", "redis://h?db=one", "redis://h?max_connections=-1"),
+        *("redis://[::1", "redis://me:s3/cret@h"),
+    ],
+)
+def test_an_address_that_is_none(context: Context, url: str) -> None:
+    with pytest.raises(InfrastructureError, match="is no address") as raised:
+        Redis(OPTIONS | {"url": url}, context)
+    assert "s3" not in raised.value.message
+
+
+@pytest.mark.parametrize("make", ["database", "prefix"])
+def test_a_server_on_a_unix_socket(context: Context, make: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        socket = Path(directory, "x.sock")
+        argv = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--save", ""]
+        kind = Redis(OPTIONS | {"url": f"unix://{socket}?db=2", "make": make}, context)
+        lease = lease_of()
+        lease = Lease(lease.token, "cache", "redis", lease.run_id, "search", details=dict(kind.plan(lease)))
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=directory) as server:
+            try:
+                eventually(socket.exists, "the server")
+                made = kind.make(lease, lambda _details: None)
+                with redis.Redis.from_url(made.variables["CACHE"]) as client:
+                    client.set(f"{made.variables.get('PREFIX', '')}word", "x")
+                kind.release(lease)
+                with redis.Redis(unix_socket_path=str(socket)) as client:
+                    assert client.info("keyspace") == {}
+            finally:
+                server.terminate()
+        kind.release(lease)  # the server is gone, and all that was in its memory
+        kind.close()
 
 
 def test_without_the_package_the_cure_names_the_extra() -> None:

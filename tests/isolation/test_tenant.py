@@ -54,10 +54,14 @@ def test_a_tenant_is_made_handed_over_and_removed(platform: Platform, context: C
     assert platform.tenants == {}
 
 
-def test_nothing_is_asked_before_a_name_with_a_token_is_made(platform: Platform, context: Context) -> None:
+def test_of_a_name_with_a_token_the_guard_is_asked_once_after_the_first_was_made(
+    platform: Platform, context: Context
+) -> None:
     kind = tenant(platform, context)
+    lease = lease_of(kind)
+    make(kind, lease)
     make(kind, lease_of(kind))
-    assert platform.asked == ["POST /orgs"]
+    assert platform.asked == ["POST /orgs", f"GET /orgs/{lease.details['name']}", "POST /orgs"]
 
 
 def test_another_process_removes_it_by_the_journals_line_alone(platform: Platform, context: Context) -> None:
@@ -151,15 +155,68 @@ def test_what_is_live_is_not_replaced_either(platform: Platform, context: Contex
     assert platform.asked_for("DELETE") == platform.asked_for("POST") == 0
 
 
-@pytest.mark.parametrize("value", [True, "true", "True"], ids=repr)
-@pytest.mark.parametrize("never", [True, "true"], ids=repr)
-def test_live_is_live_however_it_is_spelled(platform: Platform, context: Context, value: Any, never: Any) -> None:
+def told_of(platform: Platform, context: Context, never: Any, value: Any) -> str:
+    """What a release is refused with when the guard says `value`; empty if it deletes the tenant."""
     kind = tenant(platform, context, guard=GUARD | {"never_where": {"state.0.live": never}})
+    platform.plant("GET", says({"state": [{"live": not never if isinstance(never, bool) else "no"}]}))
     lease = lease_of(kind)
     make(kind, lease)
     platform.plant("GET", says({"state": [{"live": value}]}))
+    if value is False or value == "no":
+        kind.release(lease)
+        assert platform.tenants == {}
+        return ""
+    message = refused(kind, lease, releasing=True)
+    assert (platform.asked_for("DELETE"), len(platform.tenants)) == (0, 1)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("never", "value"), [(True, True), ("true", "true"), ("true", "True"), ("true", True), (1, 1), (1, "1")], ids=repr
+)
+def test_live_is_live_however_it_is_spelled(platform: Platform, context: Context, never: Any, value: Any) -> None:
+    assert "is live, and so not deleted" in told_of(platform, context, never, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (None, "null"),
+        ("true", "string"),
+        ("yes", "string"),
+        ("production", "string"),
+        ("false", "string"),
+        ("", "string"),
+        (1, "number"),
+        (0, "number"),
+        ({"enabled": True}, '{"enabled": boolean}'),
+        ([], "[]"),
+        ([False], "[1 × boolean]"),
+    ],
+    ids=repr,
+)
+def test_what_is_neither_true_nor_false_forbids(platform: Platform, context: Context, value: Any, shape: str) -> None:
+    message = told_of(platform, context, True, value)
+    assert "state.0.live is neither true nor false in the answer" in message
+    assert f"but {shape} " in message
+    assert "production" not in message
+
+
+@pytest.mark.parametrize(("never", "value"), [(True, False), ("live", "no")])
+def test_what_is_clearly_another_value_lets_it_go(platform: Platform, context: Context, never: Any, value: Any) -> None:
+    assert told_of(platform, context, never, value) == ""
+
+
+def test_what_must_be_true_to_go_stays_where_it_is_false(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, guard=GUARD | {"never_where": {"is_test": False}})
+    lease = lease_of(kind)
+    platform.plant("GET", says({"is_test": True}))
+    make(kind, lease)
+    platform.plant("GET", says({"is_test": False}))
     assert "is live" in refused(kind, lease, releasing=True)
-    assert len(platform.tenants) == 1
+    platform.plant("GET", says({"is_test": True}))
+    kind.release(lease)
+    assert platform.tenants == {}
 
 
 @pytest.mark.parametrize(
@@ -178,12 +235,98 @@ def test_a_guard_that_gives_no_answer_forbids(platform: Platform, context: Conte
     assert platform.tenants == {}
 
 
-def test_a_guard_that_knows_no_tenant_is_not_taken_for_a_removed_one(platform: Platform, context: Context) -> None:
+# --- paths that are wrong
+
+
+def test_a_guard_that_does_not_know_the_first_tenant_is_told_and_the_tenant_removed(
+    platform: Platform, context: Context
+) -> None:
     kind = tenant(platform, context, guard=GUARD | {"path": "/wrong/nobody"})
     lease = lease_of(kind)
+    assert "the guard does not know the tenant" in refused(kind, lease)
+    assert platform.tenants == {}
+    kind.release(lease)
+
+
+def test_what_could_not_be_removed_without_the_guard_is_not_called_gone(platform: Platform, context: Context) -> None:
+    for fault in (fails(404), fails(403)):
+        kind = tenant(platform, context, guard=GUARD | {"path": "/wrong/nobody"})
+        lease = lease_of(kind)
+        platform.plant("DELETE", fault)
+        assert "Correct the path of `guard`" in refused(kind, lease)
+        assert "could not be deleted" in refused(kind, lease, releasing=True)
+
+
+def test_what_may_be_anothers_is_not_deleted_without_the_guards_word(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, name="acme", guard=GUARD | {"path": "/wrong/nobody"})
+    lease = lease_of(kind)
+    assert "the guard does not know the tenant" in refused(kind, lease)
+    assert "could not be deleted" in refused(kind, lease, releasing=True)
+    assert (platform.asked_for("DELETE"), list(platform.tenants)) == (0, ["acme"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [({"live": True}, "is live"), ({"Live": False}, "does not say live"), ({"live": None}, "but null")],
+)
+def test_a_guard_that_would_not_let_the_first_tenant_go_is_told_when_it_is_made(
+    platform: Platform, context: Context, content: Any, complaint: str
+) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    platform.plant("GET", says(content), times=2)
+    assert complaint in refused(kind, lease)
+    assert complaint in refused(kind, lease, releasing=True)
+    assert (platform.asked_for("DELETE"), len(platform.tenants)) == (0, 1)
+
+
+def test_a_guard_is_asked_again_until_it_knew_one(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, attempts=1)
+    platform.plant("GET", fails(500))
+    assert "500" in refused(kind, lease_of(kind))
+    platform.plant("GET", fails(404))
+    assert "the guard does not know" in refused(kind, lease_of(kind))
+
+
+def test_a_group_may_remove_its_own_tenant(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    for _ in range(2):
+        lease = lease_of(kind)
+        make(kind, lease)
+        platform.tenants.clear()
+        kind.release(lease)
+
+
+def test_a_delete_that_does_not_find_what_the_guard_sees_is_an_error(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, delete={"path": "/wrong/nobody"})
+    lease = lease_of(kind)
     make(kind, lease)
-    assert "the guard does not know the tenant" in refused(kind, lease, releasing=True)
+    for _ in range(2):
+        message = refused(kind, lease, releasing=True)
+        assert f"DELETE {platform.url}/wrong/nobody does not find it, and the guard does" in message
+        assert "`delete`" in message
     assert len(platform.tenants) == 1
+
+
+def test_without_a_guard_a_delete_that_does_not_find_what_was_made_is_told_once(
+    platform: Platform, context: Context
+) -> None:
+    kind = tenant(platform, context, guard=None, delete={"path": "/wrong/nobody"})
+    for _ in range(2):
+        lease = lease_of(kind)
+        make(kind, lease)
+        assert "the path of `delete` is wrong" in refused(kind, lease, releasing=True)
+        kind.release(lease)
+
+
+def test_what_the_platform_says_is_gone_was_there(platform: Platform, context: Context) -> None:
+    for guard in (GUARD, None):
+        kind = tenant(platform, context, guard=guard)
+        lease = lease_of(kind)
+        make(kind, lease)
+        platform.plant("DELETE", fails(410), done=True)
+        kind.release(lease)
+    assert platform.tenants == {}
 
 
 # --- the key
@@ -252,7 +395,7 @@ def test_netrc_replaces_no_header(
     monkeypatch.setenv("NETRC", str(netrc))
     through_a_proxy(monkeypatch, platform.url)
     for address in (platform.url, "http://platform.invalid"):
-        kind = tenant(platform, context, base_url=address)
+        kind = tenant(platform, context, base_url=address, guard=None)
         make(kind, lease_of(kind))
         assert platform.headers[-1]["Authorization"] == f"Bearer {KEY}"
 
@@ -260,7 +403,7 @@ def test_netrc_replaces_no_header(
 def test_a_proxy_is_for_other_machines(platform: Platform, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     through_a_proxy(monkeypatch, platform.url)
     for address in (platform.url, platform.url.replace("127.0.0.1", "localhost"), "http://platform.invalid"):
-        kind = tenant(platform, context, base_url=address)
+        kind = tenant(platform, context, base_url=address, guard=None)
         make(kind, lease_of(kind))
     assert platform.asked == ["POST /orgs", "POST /orgs", "POST http://platform.invalid/orgs"]
     through_a_proxy(monkeypatch, "http://127.0.0.1:1")

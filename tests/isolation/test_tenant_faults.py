@@ -1,12 +1,14 @@
 """A platform that fails, asks for patience or answers with nonsense: nothing is left, and nothing waits for ever."""
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 from platforms import (
+    GUARD,
     KEY,
     Handler,
     Misbehaviour,
@@ -23,7 +25,6 @@ from platforms import (
 )
 
 from harness.isolation.lease import Context
-from harness.isolation.tenant import http as http
 from harness.isolation.tenant.kind import Tenant
 
 
@@ -116,14 +117,26 @@ def test_a_delete_that_was_carried_out_unheard_is_no_error(
     assert platform.tenants == {}
 
 
-def test_a_guard_that_has_not_heard_of_the_removal_yet_is_no_error(platform: Platform, context: Context) -> None:
+def test_a_guard_that_has_not_heard_yet_of_an_unheard_removal_is_no_error(platform: Platform, context: Context) -> None:
     kind = tenant(platform, context)
     lease = lease_of(kind)
     make(kind, lease)
-    platform.tenants.clear()
-    platform.plant("GET", says({"live": False}))
+    platform.plant("DELETE", hangs_up, done=True)
+    platform.plant("GET", says({"live": False}), times=2)
     kind.release(lease)
-    assert platform.asked_for("DELETE") == 1
+    assert (platform.asked_for("DELETE"), platform.tenants) == (2, {})
+
+
+def test_what_came_into_being_unheard_and_is_not_found_is_not_called_removed(
+    platform: Platform, context: Context
+) -> None:
+    wrong = {"path": "/wrong/nobody"}
+    for more in ({"guard": GUARD | wrong}, {"guard": None, "delete": wrong}):
+        kind = tenant(platform, context, **more)
+        lease = lease_of(kind)
+        platform.plant("POST", fails(500), done=True)
+        assert "has a tenant" in refused(kind, lease)
+        assert "does not find it" in refused(kind, lease, releasing=True)
 
 
 def test_what_came_into_being_unheard_and_was_removed_unheard_is_gone(platform: Platform, context: Context) -> None:
@@ -136,11 +149,54 @@ def test_what_came_into_being_unheard_and_was_removed_unheard_is_gone(platform: 
     assert platform.asked_for("DELETE") == 2
 
 
-def test_a_refusal_is_not_repeated(platform: Platform, context: Context) -> None:
+@pytest.mark.parametrize("name", ["test-{token}", "acme"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 422])
+def test_what_was_refused_was_not_made(platform: Platform, context: Context, status: int, name: str) -> None:
+    kind = tenant(platform, context, name=name)
+    lease = lease_of(kind)
+    platform.plant("POST", fails(429))
+    platform.plant("POST", fails(status, {"detail": "slug is too long"}), times=9)
+    message = refused(kind, lease)
+    assert f": {status} " in message
+    assert ": slug is too long" in message
+    assert platform.asked_for("POST") == 2
+    platform.asked.clear()
+    platform.plant("GET", fails(401), times=9)
+    kind.release(lease)
+    assert platform.asked == [], "nothing was made, so there is nothing to ask"
+
+
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_what_was_not_quite_refused_may_have_been_made(platform: Platform, context: Context, status: int) -> None:
     kind = tenant(platform, context)
-    platform.plant("POST", fails(422, {"detail": "slug is too long"}), times=9)
-    assert "422 Unprocessable Entity: slug is too long" in refused(kind, lease_of(kind))
-    assert platform.asked_for("POST") == 1
+    lease = lease_of(kind)
+    platform.plant("POST", fails(status), done=True)
+    refused(kind, lease)
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+@pytest.mark.parametrize("behave", [fails(500), hangs_up])
+def test_what_was_refused_after_an_unheard_try_may_have_been_made(
+    platform: Platform, context: Context, behave: Misbehaviour
+) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    platform.plant("POST", behave, done=True)
+    platform.plant("POST", fails(401))
+    assert ": 401 " in refused(kind, lease)
+    kind.release(lease)
+    assert platform.tenants == {}
+
+
+def test_a_guard_that_is_refused_refuses_no_create(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context)
+    lease = lease_of(kind)
+    platform.plant("POST", fails(500), done=True)
+    platform.plant("GET", fails(401))
+    assert ": 401 " in refused(kind, lease)
+    kind.release(lease)
+    assert platform.tenants == {}
 
 
 def test_no_server(context: Context) -> None:
@@ -152,12 +208,25 @@ def test_no_server(context: Context) -> None:
 # --- waiting
 
 
+class Waits(threading.Event):
+    """A run that does not stop, and how long it would have waited each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.slept.append(timeout)
+        return False
+
+
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waits(context: Context) -> list[float]:
     """How long it would have waited each time."""
-    slept: list[float] = []
-    monkeypatch.setattr(http.time, "sleep", slept.append)
-    return slept
+    waits = Waits()
+    object.__setattr__(context, "stopping", waits)
+    return waits.slept
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -201,6 +270,39 @@ def test_without_a_moment_it_waits_longer_each_time(
     make(kind, lease_of(kind))
     assert all(0.1 * 2**n <= wait <= 0.3 * 2**n for n, wait in enumerate(waits))
     assert len(waits) == 4
+
+
+# --- a run that stops
+
+
+def stops(context: Context, behave: Misbehaviour) -> Misbehaviour:
+    def behaves(handler: Handler) -> None:
+        context.stopping.set()
+        behave(handler)
+
+    return behaves
+
+
+@pytest.mark.parametrize("behave", [fails(503, Retry_After="50"), fails(429, Retry_After="50"), hangs_up])
+def test_a_run_that_stops_does_not_create_again(platform: Platform, context: Context, behave: Misbehaviour) -> None:
+    kind = tenant(platform, context, attempts=20)
+    lease = lease_of(kind)
+    platform.plant("POST", stops(context, behave), times=20, done=True)
+    assert "it is not sent again, because the run stops" in refused(kind, lease)
+    assert platform.asked_for("POST") == 1
+    platform.plant("DELETE", fails(500))
+    kind.release(lease)
+    assert platform.tenants == {}, "a release tries again all the same"
+
+
+def test_a_run_that_stops_creates_nothing(platform: Platform, context: Context) -> None:
+    for name in ("test-{token}", "acme"):
+        kind = tenant(platform, context, name=name)
+        lease = lease_of(kind)
+        context.stopping.set()
+        assert "was not sent: the run stops" in refused(kind, lease)
+        kind.release(lease)
+    assert platform.asked_for("POST") == 0
 
 
 # --- hostile answers
@@ -249,7 +351,7 @@ HOSTILE: dict[str, tuple[Misbehaviour, str]] = {
     "long": (says({"keys": [{"secret": "a" * 200_000}], "id": 1}, 201), "is too long"),
     "the platform's key": (says({"keys": [{"secret": f"x{KEY}"}], "id": 1}, 201), "is the platform's own key"),
     "elsewhere": (fails(307, Location="http://me:pw@else.example/?x=1"), "a redirect, to else.example, is not"),
-    "nameless": (fails(418, {"error": 7}), "418 I'm a Teapot"),
+    "nameless": (fails(518, {"error": 7}), ": 518 (try 2 of 2)"),
     "unheard of": (says(b"", 299), "is not JSON"),
 }
 
@@ -263,6 +365,6 @@ def test_hostile_answers(platform: Platform, context: Context, what: str) -> Non
     message = refused(kind, lease)
     assert expected in message
     assert len(message) < 1000
-    assert platform.asked_for("POST") == 1, "what was answered is not asked again"
+    assert platform.asked_for("POST") == (2 if what == "nameless" else 1), "what was answered is not asked again"
     kind.release(lease)
     assert platform.tenants == {}

@@ -16,7 +16,7 @@ from platforms import KEY, Platform, lease_of, make, refused, tenant
 
 from harness.isolation.lease import Context, Lease, new_token
 from harness.isolation.tenant import names as tenant_names
-from harness.isolation.tenant.names import LONGEST_NAME, name_of
+from harness.isolation.tenant.names import LONGEST_NAME, lock_file, name_of
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_name_without_a_token_replaces_what_an_earlier_run_left(platform: Plat
     platform.tenants["test-users"] = {"slug": "test-users", "live": False, "users": 99}
     lease = lease_of(kind)
     make(kind, lease)
-    assert platform.asked == ["GET /orgs/test-users", "DELETE /orgs", "POST /orgs"]
+    assert platform.asked == ["GET /orgs/test-users", "DELETE /orgs", "POST /orgs", "GET /orgs/test-users"]
     assert platform.tenants["test-users"]["users"] == 0
     kind.release(lease)
     assert platform.tenants == {}
@@ -92,7 +92,7 @@ def test_a_name_without_a_token_is_one_leases_at_a_time(
     first, second = lease_of(kind), msgspec.structs.replace(lease_of(other), run_id="20260202_000000")
     make(kind, first)
     message = refused(other, second)
-    assert "the name test-users is used by run 20260101_000000 (group users)" in message
+    assert f"the name test-users is used by run 20260101_000000 (group users) in {context.project}," in message
     assert "{token}" in message
     other.release(second)
     assert list(platform.tenants) == ["test-users"], "it was the first one's"
@@ -101,6 +101,37 @@ def test_a_name_without_a_token_is_one_leases_at_a_time(
     kind.release(first)
     assert list(platform.tenants) == ["test-users"], "it is the second one's now"
     other.release(second)
+    assert platform.tenants == {}
+
+
+def test_a_name_without_a_token_is_one_projects_at_a_time(
+    platform: Platform, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_names, "PATIENCE", 0.1)
+    kind = tenant(platform, context, name="acme")
+    there = replace(context, project=context.project / "another")
+    other = tenant(platform, there, base_url=f"{platform.url}/", name="acme")
+    first, second = lease_of(kind), lease_of(other)
+    make(kind, first)
+    assert f"in {context.project}, and it was not free after 0.1 s" in refused(other, second)
+    other.release(second)
+    assert list(platform.tenants) == ["acme"]
+    kind.release(first)
+    make(other, second)
+    other.release(second)
+    assert platform.tenants == {}
+
+
+def test_who_waits_for_a_name_is_told_when_the_run_stops(platform: Platform, context: Context) -> None:
+    kind = tenant(platform, context, name="acme")
+    first, second = lease_of(kind), lease_of(kind)
+    make(kind, first)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(refused, kind, second)
+        context.stopping.set()
+        assert "and the run stops" in waiting.result(timeout=20)
+    kind.release(second)
+    kind.release(first)
     assert platform.tenants == {}
 
 
@@ -150,5 +181,6 @@ def test_the_name_of_a_run_that_was_killed_is_free_and_its_tenant_replaced(
     assert list(platform.tenants) == ["test-users"], "`gc` of the dead run leaves what replaced its tenant alone"
     kind.release(lease)
     make(kind, dead)
-    tenant(platform, replace(context, project=context.project / "fresh"), name="test-{group}").release(dead)
+    lock_file(platform.url, "test-users").unlink()
+    tenant(platform, context, name="test-{group}").release(dead)
     assert platform.tenants == {}, "where the lock's file is lost, the journal is believed"

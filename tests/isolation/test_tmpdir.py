@@ -87,6 +87,32 @@ def test_a_long_tmpdir_of_ours_is_not_handed_on(context: Context, monkeypatch: p
     assert Path(planned(TmpDir(options(), context)).details["directory"]).parent == Path("/tmp").resolve()
 
 
+def test_where_tmpdir_is_watched_its_own_doings_are_no_contamination() -> None:
+    """In a process of its own: Python looks only once where it can write."""
+    script = """
+import sys, tempfile
+from pathlib import Path
+import msgspec
+from harness.isolation.lease import Context, Lease
+from harness.isolation.tmpdir.kind import TmpDir
+opened, honest = [], tempfile._os.open
+tempfile._os.open = lambda *words: opened.append(words) or honest(*words)
+kind = TmpDir({"home": False, "watch": (".",), "ignore": ()}, Context(Path(sys.argv[1]), "0f0f", "r", {}))
+before = kind.look(None)
+tried = len(opened)
+lease = Lease("0123456789ab", "tmp", "tmpdir", "r", "g")
+lease = msgspec.structs.replace(lease, details=dict(kind.plan(lease)))
+kind.make(lease, dict)
+assert Path(lease.details["directory"]).parent == Path(sys.argv[1]).resolve()
+print(tried, len(opened) - tried, kind.look(None) == before)
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        argv = [sys.executable, "-c", script, place]
+        env = os.environ | {"TMPDIR": place, "PYTHONPATH": str(Path(__file__).parents[2])}
+        ran = subprocess.run(argv, env=env, capture_output=True, text=True)
+    assert ran.stdout == "1 0 True\n", ran.stderr
+
+
 def test_a_home_lies_in_it(context: Context) -> None:
     kind = TmpDir(options(home=True), context)
     lease = planned(kind)
@@ -346,7 +372,7 @@ def test_made_changed_removed_and_linked_files_are_seen(project: Path) -> None:
         *(".mypy_cache/x", ".ruff_cache/x", ".venv/bin/python", "node_modules/x", "htmlcov/index.html", ".coverage"),
         *(".coverage.host.1", "test-report.json", "g_20260101_000000.log", ".g_status_20260101_000000-2"),
         *(".test-report.json.ab12.tmp", "run_20260101_000000/events.jsonl", "out/run_20260101_000000-2/x"),
-        *("out/run_20260101_000000/x", "harness-0123456789ab/x"),
+        *("out/run_20260101_000000/x", "harness-0123456789ab/x", "harness-0123456789ab-away/x"),
     ],
 )
 def test_what_tools_and_the_harness_write_is_left_out(project: Path, name: str) -> None:

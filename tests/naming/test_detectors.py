@@ -84,6 +84,12 @@ def test_what_collides_is_found(code: str, expected: tuple[str, str, str]) -> No
 
 
 FINE = {
+    "a backlog": "sock.listen(1); sock.listen(1024)",
+    "a mail": 'client.post("/v1/letters", json={"to": "a@b.example", "cc": "c@b.example", "reply_to": "d@b.example"})',
+    "a mail endpoint": 'client.post("/mails", json={"email": "a@b.example"})',
+    "rows that are processed": 'client.post("/jobs", json={"rows": [{"name": "a"}, {"name": "b"}]})',
+    "a load": 'client.post("/etl/run", json={"name": "a"})',
+    "an echo": 'client.post("/v1/echo", json={"name": "a"}); client.post("/post-json", json={"name": "a"})',
     "interpolated": 'create_user(f"{unique}@b.example", username=f"bob-{uuid4()}")',
     "made by a call": 'create_user(username=unique("bob"))',
     "asked for": 'client.get("/users", params={"username": "bob", "email": "a@b.example"})',

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.naming import examine
+from harness.naming.tree import Edit
 
 STDLIB_TESTS = sorted(Path(sysconfig.get_path("stdlib"), "test").glob("test_*.py"))
 
@@ -143,11 +144,15 @@ FIXED = {
         @pytest.fixture
         def user():
             yield create_user("a@b.example")
+
+        def test(user): ...
         """,
         """
         @pytest.fixture
         def user(unique_email):
             yield create_user(unique_email)
+
+        def test(user): ...
         """,
     ),
     "a variable": (
@@ -203,8 +208,12 @@ FIXED = {
             with open("out.txt", "w") as file:
                 file.write("x")
             assert open("out.txt").read() == "x"
+
+        def test_given() -> None:
             Path("/tmp/y").write_text("y")
             assert run(Path("/tmp/y"))
+
+        def test_place() -> None:
             place = Path("z")
             place.touch()
             assert place.exists()
@@ -216,8 +225,12 @@ FIXED = {
             with open(str(tmp_path / "out.txt"), "w") as file:
                 file.write("x")
             assert open(str(tmp_path / "out.txt")).read() == "x"
+
+        def test_given(tmp_path: Path) -> None:
             (tmp_path / "y").write_text("y")
             assert run(tmp_path / "y")
+
+        def test_place(tmp_path: Path) -> None:
             place = tmp_path / "z"
             place.touch()
             assert place.exists()
@@ -275,6 +288,45 @@ def test_what_is_no_python_is_told_with_its_line_and_stays(data: bytes, line: in
     result = examine(data, fix=True)
     assert result.problem
     assert (result.line, result.data) == (line, data)
+
+
+DEEP = {
+    "calls": "x = a" + ".b()" * 5000,
+    "a few hundred calls": "x = a" + ".b()" * 300,
+    "not": "x = " + "not " * 20000 + "1",
+    "a sum": "x = " + "a + " * 3000 + "1",
+    "and": "x = " + "a and " * 20000 + "1",
+    "strings side by side": "x = " + '"a" ' * 20000,
+    "strings in lines": "x = (" + '"a"\n' * 20000 + ")",
+    "f-strings side by side": "x = " + 'f"{a}" ' * 20000,
+    "a dotted import": "import a" + ".b" * 20000,
+    "loops in a comprehension": "x = [1 " + "for a in b " * 20000 + "]",
+    "otherwise": "if a: b\n" + "elif a: b\n" * 20000,
+}
+
+
+@pytest.mark.parametrize("code", DEEP.values(), ids=DEEP)
+def test_what_would_overflow_the_parser_is_told_and_stays(code: str) -> None:
+    """In a process of its own: libcst would take the whole process down with it."""
+    script = (
+        "import sys; from harness.naming import examine; data = sys.stdin.buffer.read();"
+        "result = examine(data, fix=True); assert result.data == data; print(result.problem)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], input=code, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "is nested too deeply to be examined\n"), ended.stderr
+
+
+def test_what_python_would_not_take_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.naming.fixes.added", lambda *_: [Edit(0, 0, "(")])
+    code = b'def test():\n    create_user(username="bob")\n'
+    result = examine(code, fix=True)
+    assert (result.data, result.fixed) == (code, ())
+    assert [finding.obstacle for finding in result.findings] == ["the file would be no Python with its fixes"]
+
+
+def test_a_path_that_the_encoding_has_no_letter_for_stays() -> None:
+    code = b'# coding: latin-1\ndef test():\n    open("\\u20ac-out", "w")\n    open("\\u20ac-out")\n'
+    assert examine(code, fix=True).data == code
 
 
 IDENTIFIERS = st.sampled_from(["bob", "a@b.example", "Acme", "/tmp/x", "{x}", "ü", "a b", '"', "\\"])

@@ -445,3 +445,31 @@ def test_eight_processes_keep_within_25_a_second_and_use_it(tmp_path: Path, star
         if sum(moment < begin + 4 for moment in moments) >= 0.95 * 25 * 4:
             return
     pytest.fail("less than 95 % of the budget was used, three times out of three")
+
+
+# Forks
+
+
+@pytest.mark.parametrize("passed_on", [False, True])
+def test_a_forked_child_holds_a_place_after_the_death_of_its_parent_only_where_it_is_meant(
+    tmp_path: Path, start: Start, passed_on: bool
+) -> None:
+    budget = declare(tmp_path, concurrent=1)
+    process = start(f"""
+        held = budget.hold()
+        with held:
+            if {passed_on}:
+                held.pass_on()
+            reading, writing = os.pipe()
+            if os.fork():
+                os.close(writing)
+                os.read(reading, 1)
+                os._exit(0)
+            print(os.getpid(), flush=True)
+            os.close(writing)
+            sys.stdin.readline()
+        """)
+    child = int(process.stdout.readline())
+    assert process.wait(60) == 0
+    assert is_free(budget) is not passed_on
+    os.kill(child, signal.SIGKILL)

@@ -1,11 +1,14 @@
 """What the harness has leased, in the hands of tests; and a worker's claim of an environment of its own."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 import redis
 from plugin_suites import TELL, PluginSuite
+
+from harness.pytest_plugin.harness_fixtures.freeports import PortClaims
 
 WORKER = [
     {
@@ -144,6 +147,28 @@ class TestPorts:
         assert {worker for worker, *_ in told} == {"gw0", "gw1"}
         assert len({port for _, *ports in told for port in ports}) == 120
 
+    def test_who_closes_every_file_has_lost_the_port_and_keeps_its_own_files(self) -> None:
+        with PortClaims([]) as claims:
+            claims.take()
+            ((path, lock),) = claims._locks
+            os.close(lock.descriptor)
+            theirs = os.open(os.devnull, os.O_RDWR)
+            os.dup2(theirs, lock.descriptor)
+        try:
+            assert os.write(lock.descriptor, b"still open")
+            assert path.exists(), "it may be the claim of somebody else by now"
+        finally:
+            for descriptor in {theirs, lock.descriptor}:
+                os.close(descriptor)
+            path.unlink()
+
+    def test_a_claim_whose_file_cannot_be_removed_is_given_up(self) -> None:
+        with PortClaims([]) as claims:
+            claims.take()
+            ((path, lock),) = claims._locks
+            path.unlink()
+        assert not lock.is_open()
+
     def test_a_group_whose_workers_the_plan_does_not_tell_does_not_share_its_leased_port(
         self, plugged: PluginSuite
     ) -> None:
@@ -197,6 +222,26 @@ class TestWorkers:
         ran = plugged.run(workers=2)
         assert ran.outcomes == {"passed": 3, "failed": 3}, ran.output
         assert set(plugged.told()) == {"org-0", "org-1"}
+
+    def test_a_forked_child_keeps_no_claim(self, plugged: PluginSuite) -> None:
+        """Else it would hold it after its worker's death, and whoever replaces that would find no environment."""
+        plugged.worker_environments(WORKER[:1])
+        plugged.write(
+            test_it="""
+            import os
+            from harness_fixtures import leases
+
+            def test_it():
+                (claim,) = leases._claims
+                child = os.fork()
+                if not child:
+                    os._exit(claim.is_open())
+                assert os.waitpid(child, 0)[1] == 0
+                assert claim.is_open()
+            """
+        )
+        ran = plugged.run(workers=1)
+        assert ran.outcomes == {"passed": 1}, ran.output
 
     def test_a_pytest_that_a_test_starts_claims_nothing(self, plugged: PluginSuite) -> None:
         plugged.worker_environments(WORKER[:1])

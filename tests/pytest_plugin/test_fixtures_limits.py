@@ -78,6 +78,31 @@ def test_without_the_harness_the_nearest_plan_says_what_there_is(plugged: Plugin
     assert (budget.concurrent, budget.requests, budget.window) == (1, 600, 60.0)
 
 
+@pytest.mark.parametrize(
+    ("resources", "problem"),
+    [
+        ('b = { rate = "1000/d" }', "[resources] b: rate = '1000/d' is no rate; write 25/s, 600/m or 1000/h"),
+        ('b = { rate = "0/s" }', "[resources] b: rate = '0/s' is no rate"),
+        ("b = { rate = 25 }", "[resources] b: rate = 25 is no rate"),
+        ('b = { concurrent = "2" }', "[resources] b: concurrent = '2' is no whole number from 1"),
+        ("b = { concurrent = 0 }", "[resources] b: concurrent = 0 is no whole number from 1"),
+        ("b = { concurent = 1 }", "[resources] b: it has `concurrent`, `rate` or both, and nothing else"),
+        ("b = {}", "[resources] b: it has `concurrent`, `rate` or both, and nothing else"),
+        ("b = ", "Invalid value (at line 2, column 5)"),
+        ("[[resources]]", None),
+    ],
+)
+def test_a_plan_that_the_harness_would_refuse(plugged: PluginSuite, resources: str, problem: "str | None") -> None:
+    plan = plugged.directory / "harness.toml"
+    plan.write_text(f"[resources]\n{resources}\n" if problem else f"{resources}\n")
+    plugged.write(test_it="def test_it(rate_limit):\n    with rate_limit('b'): pass")
+    ran = plugged.run()
+    assert ran.outcomes == {"error": 1}, ran.output
+    assert f"{plan}: {problem or '[resources] is no table'}" in ran.output
+    assert "Traceback" not in ran.output
+    assert "limits.py" not in ran.output
+
+
 def test_without_a_plan_it_skips(plugged: PluginSuite) -> None:
     plugged.write(test_it="def test_it(rate_limit): pass")
     ran = plugged.run("-rs")

@@ -115,6 +115,30 @@ class TestOthersWin:
         )
         assert plugged.run(*order, PYTHONPATH=f"{PLUGINS}:{plugged.directory}").outcomes == {"passed": 1}
 
+    def test_a_fixture_of_another_plugin_that_is_called_otherwise_there(self, plugged: PluginSuite) -> None:
+        plugged.write(
+            theirs="import pytest\n@pytest.fixture(name='race')\ndef make_race(): return 'theirs'",
+            test_it="def test_it(race): assert race == 'theirs'",
+        )
+        assert plugged.run("-p", "theirs", PYTHONPATH=f"{PLUGINS}:{plugged.directory}").outcomes == {"passed": 1}
+
+    def test_a_plugin_whose_name_ends_in_conftest(self, plugged: PluginSuite) -> None:
+        plugged.write(
+            shared_conftest="import pytest\n@pytest.fixture\ndef race(): return 'theirs'",
+            test_it="def test_it(race): assert race == 'theirs'",
+        )
+        assert plugged.run("-p", "shared_conftest", PYTHONPATH=f"{PLUGINS}:{plugged.directory}").outcomes == {
+            "passed": 1
+        }
+
+    def test_a_fixture_of_a_conftest_in_a_directory_wins_only_there(self, plugged: PluginSuite) -> None:
+        plugged.write(test_it="def test_it(load): assert callable(load)")
+        below = plugged.directory / "below"
+        below.mkdir()
+        (below / "conftest.py").write_text("import pytest\n@pytest.fixture\ndef load(): return 'theirs'")
+        (below / "test_below.py").write_text("def test_below(load): assert load == 'theirs'")
+        assert plugged.run("below", "test_it.py").outcomes == {"passed": 2}
+
     def test_an_argument_of_a_parametrized_test(self, plugged: PluginSuite) -> None:
         plugged.write(
             test_it="""

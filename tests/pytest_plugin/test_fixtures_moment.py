@@ -1,6 +1,7 @@
 """What a failure shows of the moment: who blocks whom in Postgres, and who else runs."""
 
 import itertools
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugin_suites import DEADLINE, PluginSuite
+from plugin_suites import DEADLINE, TELL, PluginSuite
 from projects import eventually
 
 from harness.pytest_plugin.harness_fixtures.blocking import Session, blocking_tree
@@ -264,6 +265,71 @@ class TestMarkers:
         )
         ran = plugged.run("--dist=worksteal", workers=2)
         assert ran.outcomes == {"passed": 20}, ran.output
+
+    def test_also_where_workers_have_directories_of_their_own(self, plugged: PluginSuite) -> None:
+        plugged.write(
+            conftest="""
+            import os, tempfile
+
+            def pytest_configure(config):
+                worker = getattr(config, "workerinput", {}).get("workerid")
+                if worker:
+                    os.makedirs(worker)
+                    os.environ["TMPDIR"] = os.path.abspath(worker)
+                    tempfile.tempdir = None
+            """,
+            tell=TELL,
+            test_it="""
+            import os, pytest
+            from harness_fixtures import meeting
+            from tell import tell
+
+            @pytest.mark.parametrize("n", range(4))
+            def test_it(n):
+                tell(str(meeting._meeting.directory))
+            """,
+        )
+        ran = plugged.run(workers=2)
+        assert ran.outcomes == {"passed": 4}, ran.output
+        (place,) = set(plugged.told())
+        assert not Path(place).exists()
+
+    def test_who_is_stopped_while_it_waits_says_for_whom(self, plugged: PluginSuite) -> None:
+        shared = plugged.directory / "shared"
+        shared.mkdir()
+        plugged.env["HARNESS_SHARED"] = str(shared)
+        plugged.write(
+            test_long="""
+            import os, time, pytest
+            @pytest.mark.serial
+            def test_alone():
+                open("running", "w").close()
+                deadline = time.monotonic() + 30
+                while not os.path.exists("over"):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            """,
+            test_waits="def test_waits(): pass",
+        )
+        long = plugged.start("test_long.py", HARNESS_GROUP="exports")
+        try:
+            eventually((plugged.directory / "running").exists, "the other group's test")
+            waits = plugged.start("-p", "harness_pytest", "test_waits.py", HARNESS_TEST_EVENTS_FD="2")
+            try:
+                rows = shared / "running"
+                waiting = "test_waits.py::test_waits"
+                eventually(lambda: any(waiting in row.read_text() for row in rows.iterdir()), "it waits")
+                waits.send_signal(signal.SIGTERM)
+                output, _ = waits.communicate(timeout=DEADLINE)
+            finally:
+                waits.kill()
+        finally:
+            _end(long, plugged.directory / "over")
+        assert waits.returncode == pytest.ExitCode.INTERRUPTED, output
+        section = output.partition(" a test that could not begin, when it was stopped ")[2]
+        said = r"test_waits\.py::test_waits waited \d+ s for serial exports · test_long\.py::test_alone\n"
+        assert re.search(said, section)
+        assert "exports · master: test_long.py::test_alone, for " in output
 
 
 def _accepts(server: socket.socket) -> bool:

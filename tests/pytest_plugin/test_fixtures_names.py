@@ -51,6 +51,29 @@ def test_their_forms(plugged: PluginSuite) -> None:
     assert ran.outcomes == {"passed": 4}, ran.output
 
 
+def test_copies_are_plain(plugged: PluginSuite) -> None:
+    plugged.write(
+        test_it="""
+        import copy, dataclasses, pickle
+
+        @dataclasses.dataclass
+        class User:
+            name: str
+            port: int
+
+        def test_it(unique_name, unique_email, free_port):
+            for made, plain in ((unique_name, str), (unique_email, str), (free_port, int)):
+                pickled = [pickle.loads(pickle.dumps(made, version)) for version in range(pickle.HIGHEST_PROTOCOL + 1)]
+                for other in (copy.copy(made), copy.deepcopy([made])[0], plain(made), *pickled):
+                    assert other == made and type(other) is plain
+            user = User(unique_name, free_port)
+            assert dataclasses.asdict(user) == {"name": user.name, "port": user.port}
+        """
+    )
+    ran = plugged.run()
+    assert ran.outcomes == {"passed": 1}, ran.output
+
+
 def test_none_twice_over_workers(plugged: PluginSuite) -> None:
     plugged.write(
         tell=TELL,

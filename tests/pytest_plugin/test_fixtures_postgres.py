@@ -120,6 +120,8 @@ class TestDsn:
 
 
 class TestTransaction:
+    FAILS = "__import__('pytest').raises(Exception, transaction.execute, 'SELECT 1 / 0')"
+
     def test_all_is_rolled_back(self, leased: PluginSuite, postgres_url: str) -> None:
         leased.write(
             test_it="""
@@ -177,7 +179,7 @@ class TestTransaction:
         assert "a test must not commit on the fixture `transaction`" in ran.output
         assert rows(postgres_url) == []
 
-    @pytest.mark.parametrize("after", ["", "transaction.execute('SELECT 1')"])
+    @pytest.mark.parametrize("after", ["", "transaction.execute('SELECT 1')", FAILS])
     def test_a_commit_in_sql_fails_the_test(self, leased: PluginSuite, after: str) -> None:
         leased.write(
             test_it=f"""
@@ -189,6 +191,16 @@ class TestTransaction:
         ran = leased.run()
         assert ran.outcomes == {"passed": 1, "error": 1}
         assert "This test has ended the transaction in SQL." in ran.output
+
+    def test_an_error_after_its_own_rollback_is_no_commit(self, leased: PluginSuite) -> None:
+        leased.write(
+            test_it=f"""
+            def test_it(transaction):
+                transaction.rollback()
+                {self.FAILS}
+            """
+        )
+        assert leased.run().outcomes == {"passed": 1}
 
 
 class TestLeftovers:
@@ -239,6 +251,35 @@ class TestLeftovers:
         assert "ERROR at teardown of test_leaves" in ran.output
         assert "left rows behind in the schema leased: 1 in Own %s, 2 in t. Delete them" in ran.output
         assert "PytestWarning: the test left rows behind in the schema leased: 1 in t." in ran.output
+
+    def test_the_last_test_of_a_session_without_a_lease(self, plugged: PluginSuite, postgres_url: str) -> None:
+        before = schemas(postgres_url)
+        plugged.write(
+            test_it="""
+            import psycopg, pytest
+
+            @pytest.fixture
+            def cleaned(postgres_dsn):
+                yield
+                with psycopg.connect(postgres_dsn) as connection:
+                    connection.execute("DROP TABLE t")
+
+            def leave(dsn):
+                with psycopg.connect(dsn) as connection:
+                    connection.execute("CREATE TABLE t AS SELECT 1")
+
+            def test_cleans(cleaned, leftovers, postgres_dsn): leave(postgres_dsn)
+            def test_leaves(leftovers, postgres_dsn): leave(postgres_dsn)
+            """
+        )
+        ran = plugged.run("-k", "test_cleans", DATABASE_URL=postgres_url)
+        assert ran.outcomes["passed"] == 1, ran.output
+        assert "error" not in ran.outcomes
+        ran = plugged.run(DATABASE_URL=postgres_url)
+        assert ran.outcomes == {"passed": 2, "error": 1}, ran.output
+        assert "ERROR at teardown of test_leaves" in ran.output
+        assert ": 1 in t. Delete them" in ran.output
+        assert schemas(postgres_url) == before
 
     def test_the_mode_of_the_suite(self, leased: PluginSuite) -> None:
         leased.write(

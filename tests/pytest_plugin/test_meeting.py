@@ -21,6 +21,7 @@ PLUGIN = Path(meeting.__file__).parent.parent
 START = "import os, sys\nfrom harness_fixtures.meeting import *\nimport harness_fixtures.meeting as meeting\n"
 # Runs tests whose markers stand in the arguments ("-": none); each says when it has begun, and ends when a line comes.
 TESTS = """
+meeting.PATIENCE = float(os.environ.get("PATIENCE", "600"))
 for number, markers in enumerate(sys.argv[1:]):
     print("asks", flush=True)
     with around_test(f"test_a.py::test_{number}", set(markers.split(","))):
@@ -35,6 +36,7 @@ class Process:
     def __init__(self, script: str, *arguments: str, **env: str) -> None:
         # Outside of the meeting that this test itself may take part in.
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HARNESS_", "PYTEST_"))}
+        self.shared = env.get("HARNESS_SHARED", "")
         self.popen = subprocess.Popen(
             [sys.executable, "-c", START + dedent(script), *arguments],
             env={**clean, "PYTHONPATH": str(PLUGIN), **env},
@@ -68,14 +70,14 @@ class Process:
         self.popen.stdin.flush()
 
     def waits(self) -> None:
-        """Asks, and then stands before a lock, of which the kernel tells."""
+        """Asks, and then stands before a lock; or keeps the gate closed, as a serial test does. The kernel tells it."""
         self.reads("asks")
-        eventually(self._is_locked_out, "it waits")
+        eventually(self.is_locked_out, "it waits")
 
-    def _is_locked_out(self) -> bool:
-        return any(
-            "->" in line and f" {self.popen.pid} " in line for line in Path("/proc/locks").read_text().splitlines()
-        )
+    def is_locked_out(self) -> bool:
+        gate = f":{Path(self.shared, 'gate').stat().st_ino} "
+        own = [line for line in Path("/proc/locks").read_text().splitlines() if f" {self.popen.pid} " in line]
+        return any("->" in line or gate in line for line in own)
 
     def kill(self) -> None:
         self.popen.kill()
@@ -143,11 +145,12 @@ def test_two_with_the_same_marker_exclude_one_another_and_nobody_else(
     second.reads("begun")
 
 
-def seen_from(shared: str) -> list[Other]:
+def seen_from(shared: str, *, waiting: bool = False) -> list[Other]:
+    """Those that run, or those that wait."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(meeting, "_meeting", None)
         monkeypatch.setenv("HARNESS_SHARED", shared)
-        return others()
+        return [other for other in others() if other.waits == waiting]
 
 
 def test_redis_isolated_tests_with_a_redis_of_their_own_run_side_by_side(start: Start) -> None:
@@ -240,6 +243,53 @@ def test_all_combinations_in_many_processes_come_to_an_end(start: Start) -> None
         assert process.popen.wait(60) == 0
 
 
+@needs_proc_locks
+def test_a_serial_test_does_not_wait_for_ever_for_one_that_waits_for_the_next_of_another_process(
+    start: Start,
+) -> None:
+    """As with a lock in a fixture of a module: its second test has to run before the lock is free."""
+    holds_it, needs_it, serial = start("-", "-"), start("-"), start("serial", PATIENCE="0.05")
+    for process in (holds_it, needs_it):
+        process.begins()
+    serial.waits()
+    holds_it.goes_on()
+    holds_it.begins()  # although the serial test came first
+    for process in (holds_it, needs_it):
+        process.goes_on()
+    serial.reads("begun")
+
+
+@needs_proc_locks
+def test_who_was_interrupted_while_it_waited_says_for_whom(start: Start, tmp_path: Path) -> None:
+    script = """
+    try:
+        with around_test("test_b.py::test_waits", {MARKER} & MARKERS):
+            pass
+    except Waited as error:
+        print(error, flush=True)
+    """
+
+    def said(marker: str) -> str:
+        process = start(script=script.replace("MARKER}", f"{marker!r}}}"))
+        waits = lambda: [other for other in seen_from(str(tmp_path), waiting=True) if "waits" in other.test]  # noqa: E731
+        eventually(lambda: len(waits()) == 1, "it waits")
+        eventually(process.is_locked_out, "it waits at a lock")
+        process.popen.send_signal(2)
+        line: str = process.popen.stdout.readline()
+        return line.partition(" s for ")[2].rstrip()
+
+    running = start("serial,redis_isolated", HARNESS_GROUP="exports")
+    running.begins()
+    assert said("-") == "serial exports · test_a.py::test_0"
+    assert said("serial") == "exports · test_a.py::test_0"
+    assert said("redis_isolated") == "redis_isolated exports · test_a.py::test_0"
+    running.kill()
+    start("-", HARNESS_GROUP="docs", PYTEST_XDIST_WORKER="gw1").begins()
+    start("serial", HARNESS_GROUP="late").waits()
+    assert said("-") == "serial late · test_a.py::test_0, which waits too"
+    assert said("serial") == "docs · gw1 · test_a.py::test_0"
+
+
 # Processes inside a test, and what tests do to a process
 
 
@@ -293,6 +343,28 @@ def test_a_forked_child_lets_go_of_nothing(start: Start) -> None:
     start(script=script).reads("begun")
 
 
+def test_a_forked_child_holds_nothing_after_the_death_of_its_parent(start: Start) -> None:
+    script = """
+    import signal
+    with around_test("test", MARKERS):
+        reading, writing = os.pipe()
+        if os.fork():
+            os.close(writing)
+            os.read(reading, 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("begun", os.getpid(), flush=True)
+        os.close(writing)
+        signal.pause()
+    """
+    process = start(script=script)
+    child = int(process.popen.stdout.readline().split()[1])
+    try:
+        assert process.popen.wait(60) == -9
+        start("serial,redis_isolated,heavy_resource").begins()
+    finally:
+        os.kill(child, 9)
+
+
 @needs_proc_locks
 def test_a_test_that_closes_every_file_spoils_only_its_own_promise(start: Start, tmp_path: Path) -> None:
     script = """
@@ -321,9 +393,10 @@ def test_without_the_harness_and_without_xdist_nothing_is_done(tmp_path: Path, s
 
 
 def test_the_workers_of_a_plain_xdist_meet_in_a_directory_of_their_own(start: Start, tmp_path: Path) -> None:
-    env = {"HARNESS_SHARED": "", "PYTEST_XDIST_TESTRUNUID": f"../{tmp_path}", "PYTEST_XDIST_WORKER": "gw3"}
-    directory = temporary_directory(env["PYTEST_XDIST_TESTRUNUID"])
+    directory = temporary_directory(f"../{tmp_path}")
     assert directory.parent == Path(tempfile.gettempdir())
+    script = f"meeting.hand_over(meeting.Path({str(directory)!r}))" + TESTS
+    env = {"script": script, "HARNESS_SHARED": "", "PYTEST_XDIST_WORKER": "gw3"}
     try:
         first = start("serial", **env)
         first.begins()
@@ -336,15 +409,14 @@ def test_the_workers_of_a_plain_xdist_meet_in_a_directory_of_their_own(start: St
         first.goes_on()
         second.reads("begun")
     finally:
-        remove(env["PYTEST_XDIST_TESTRUNUID"])
+        remove(directory)
     assert not directory.exists()
-    remove(env["PYTEST_XDIST_TESTRUNUID"])
+    remove(directory)
 
 
 @pytest.mark.parametrize("made", ["link", "file", "foreign"])
 def test_what_somebody_else_put_there_is_neither_used_nor_removed(start: Start, tmp_path: Path, made: str) -> None:
-    testrun = f"{tmp_path}/run"
-    directory = temporary_directory(testrun)
+    directory = temporary_directory(f"{tmp_path}/run")
     target = tmp_path / "target"
     target.mkdir()
     (target / "precious").touch()
@@ -358,11 +430,13 @@ def test_what_somebody_else_put_there_is_neither_used_nor_removed(start: Start, 
     else:
         pytest.skip("only root can make a directory that belongs to somebody else")
     try:
-        script = "with around_test('x', {'serial'}): print('begun')"
-        process = start(script=script, HARNESS_SHARED="", PYTEST_XDIST_TESTRUNUID=testrun)
+        script = (
+            f"meeting.hand_over(meeting.Path({str(directory)!r}))\nwith around_test('x', {{'serial'}}): print('begun')"
+        )
+        process = start(script=script, HARNESS_SHARED="")
         assert process.popen.communicate()[0] == ""
         assert process.popen.returncode == 1
-        remove(testrun)
+        remove(directory)
         assert directory.is_symlink() or directory.exists()
         assert [path.name for path in target.iterdir()] == ["precious"]
     finally:
@@ -396,6 +470,15 @@ def test_others_are_told_by_group_worker_test_and_seconds(start: Start, tmp_path
     assert first[:3] == ("search", "gw1", "test_a.py::test_0")
     assert second[:3] == ("ünï\n", "master", "test_a.py::test_0")
     assert 0 <= first.seconds < 60
+
+
+@needs_proc_locks
+def test_those_that_wait_are_told_of_as_waiting(start: Start, tmp_path: Path) -> None:
+    start("serial,slow").begins()
+    start("heavy_resource", HARNESS_GROUP="late").waits()
+    assert [(other.waits, other.markers) for other in seen_from(str(tmp_path))] == [(False, ("serial",))]
+    (waiting,) = seen_from(str(tmp_path), waiting=True)
+    assert (waiting.name, waiting.markers) == ("late · test_a.py::test_0", ("heavy_resource",))
 
 
 def test_who_has_died_or_is_between_two_tests_is_not_told_of(start: Start, tmp_path: Path) -> None:
@@ -456,10 +539,11 @@ def test_a_command_group_waits_for_a_serial_test_until_it_ends(start: Start, tmp
         if not asked.is_set():
             asked.set()
             assert [other.test for other in seen_from(str(tmp_path))] == ["test_a.py::test_0"]
+            assert [other.group for other in seen_from(str(tmp_path), waiting=True)] == ["docker"]
             serial.goes_on()
         return False
 
-    with hold_shared(tmp_path, go_on) as held:
+    with hold_shared(tmp_path, go_on, "docker") as held:
         assert held
         assert asked.is_set()
 

@@ -60,6 +60,36 @@ def test_for_what_other_runs_hold_now_one_group_may_wait_in_its_turn(ends: Ends)
     assert run.give(ends("a")) == ["a passed", "start b#1 on 0"]
 
 
+def test_a_group_that_needs_more_than_is_free_starts_when_nobody_else_holds_any(ends: Ends) -> None:
+    groups = [make_group("a", holds={"redis": 1}), make_group("wide", holds={"redis": 9})]
+    run = Run(make_phase("p", *groups), jobs=8, estimates={"a": 9.0})
+    assert run.give(redis(2, total=15)) == ["phase p", "start a#1 on 0"]
+    assert run.give(ends("a")) == ["a passed", "start wide#1 on 0"]
+
+
+def test_what_does_not_run_makes_no_room(ends: Ends) -> None:
+    groups = [make_group(f"g{n}", holds={"redis": 1}) for n in range(4)]
+    off = make_phase("off", make_group("wide", holds={"redis": 9}))
+    run = Run(make_phase("p", *groups), off, jobs=8, off={"off": "it is off"})
+    assert run.give(redis(2, total=15)) == ["phase p", "start g0#1 on 0", "start g1#1 on 1"]
+
+
+def test_entries_on_one_server_share_what_it_has(ends: Ends) -> None:
+    groups = [make_group(name, holds={"queue": 1, "cache": 1}) for name in "ab"]
+    run = Run(make_phase("p", *groups, make_group("c", holds={"queue": 1})), jobs=8)
+    both = Supply(3, 3, "16 databases, some in use", "redis 127.0.0.1:6379")
+    assert run.give(Begin({"queue": both, "cache": both})) == ["phase p", "start a#1 on 0", "start c#1 on 1"]
+    assert run.give(ends("a")) == ["a passed", "start b#1 on 0"]
+
+
+def test_what_several_entries_need_of_one_server_is_refused_by_its_sum() -> None:
+    run = Run(make_phase("p", make_group("a", holds={"queue": 2, "cache": 2})), jobs=8)
+    both = Supply(3, 3, "16 databases, some in use", "redis 127.0.0.1:6379")
+    assert run.give(Begin({"queue": both, "cache": both}))[1] == (
+        "a error: needs 4 of [isolation.queue], [isolation.cache], and there are 3: 16 databases, some in use"
+    )
+
+
 def test_what_is_cached_needs_no_environment() -> None:
     run = Run(make_phase("p", make_group("a", holds={"redis": 3})), cached={"a": "20260101_000000"})
     assert run.give(redis(0))[1].startswith("a cached")

@@ -14,15 +14,14 @@ import fcntl
 import os
 import secrets
 import socket
-import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import InfrastructureError
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_FILE
+from harness.isolation.meeting_place import meeting_place
 
 PROC = Path("/proc")
 
@@ -153,21 +152,7 @@ def held_ports(proc: Path = PROC) -> set[int]:
 
 def claims_directory() -> Path:
     """Where this user's claims are; made if it is not there. Raises InfrastructureError if it is not ours alone."""
-    # Not below $TMPDIR, where one can write to /tmp: runs that were given different ones must meet as well.
-    place = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
-    directory = Path(place, f"harness-ports-{os.geteuid()}")
-    try:
-        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        status = directory.lstat()
-    except OSError as error:
-        raise _cannot_claim(directory, error) from error
-    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-    if not private:
-        raise InfrastructureError(
-            f"ports cannot be claimed in {directory}: it is not a directory that only this user can write to",
-            f"Find out who made it, and remove it (`rm -r {directory}`).",
-        )
-    return directory
+    return meeting_place("ports")
 
 
 def _cannot_claim(path: Path, error: OSError) -> InfrastructureError:

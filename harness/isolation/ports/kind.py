@@ -46,7 +46,7 @@ class Ports(BaseKind):
         others = claimed(claims_directory()) & every - held
         free = len(self._candidates) - len(held) - len(others)
         said = f"there are {len(self._candidates)} ports in {_spans(self._candidates)}, {len(held)} are in use"
-        return Capacity(free, f"{said}, {len(others)} are leased", total=free + len(others))
+        return Capacity(free, f"{said}, {len(others)} are leased", total=free + len(others), server="ports")
 
     def plan(self, lease: Lease) -> Mapping[str, str]:
         """Nothing yet: a port is chosen and claimed in one step."""

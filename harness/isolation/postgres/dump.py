@@ -33,7 +33,7 @@ def dumped_schema(address: str, password: str, schema: str, version: int, contex
     env = {**context.variables, "PGPASSWORD": password, "LC_ALL": "C"}
     env.pop("PGOPTIONS", None)
     try:
-        written = run_tool(argv, env=env, timeout=_TIMEOUT)
+        written = run_tool(argv, env=env, timeout=_TIMEOUT, stop=context.stopping)
     except ToolError as error:
         raise InfrastructureError(f"the migrated schema could not be read: {error.message}") from error
     return _plain(written, schema)

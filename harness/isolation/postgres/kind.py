@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.isolation.label import label_of
 from harness.isolation.lease import BaseKind, Capacity, Context, Lease, Made
-from harness.isolation.postgres.look import tables
+from harness.isolation.postgres.look import databases_of, tables, tables_outside
 from harness.isolation.postgres.made import (
     Role,
     all_labelled,
@@ -43,18 +43,21 @@ class Postgres(BaseKind):
         self._server = Server(options["dsn"])
         self._templates = Templates(options, context, self._server)
         self._makes_databases = options["make"] == "database"
+        self._known: dict[str, frozenset[str]] = {}  # by token: tables outside that have been told
 
     def capacity(self) -> Capacity:
         """Sessions. Other leases count with all that they may open, whether they have or not."""
+        now = self._server.now()
         with self._server.session("count its sessions") as session:
+            place = session.place
             limit, reserved, others = session.run(_SESSIONS)[0]
-            held = sum(max(found.connections, 0) for found in all_labelled(session) if not found.label.is_over)
+            held = sum(max(found.connections, 0) for found in all_labelled(session) if not found.label.is_over(now))
         total = max(limit - reserved - others - POOL, 0)
         said = (
             f"max_connections is {limit}, {reserved} are kept for superusers, {others} are in use, "
             f"{held} belong to leases, {POOL} are the harness's own"
         )
-        return Capacity(max(total - held, 0), said, total)
+        return Capacity(max(total - held, 0), said, total, server=f"postgres {place}")
 
     def plan(self, lease: Lease) -> Mapping[str, str]:
         return names_of(lease, self.options["make"])
@@ -64,7 +67,7 @@ class Postgres(BaseKind):
         role = Role(
             lease.details["role"],
             secrets.token_urlsafe(24),
-            str(label_of(lease, self.context)),
+            str(label_of(lease, self.context, self._server.now())),
             self.options["connections"],
         )
         schema = lease.details["schema"]
@@ -85,39 +88,46 @@ class Postgres(BaseKind):
 
     def release(self, lease: Lease) -> None:
         remove(self._server, lease.token)
+        self._known.pop(lease.token, None)
 
     def renew(self, lease: Lease) -> None:
-        relabel(self._server, lease.token, label_of(lease, self.context))
+        relabel(self._server, lease.token, label_of(lease, self.context, self._server.now()))
         self._templates.renew()
 
     def expired(self) -> Sequence[Lease]:
+        now = self._server.now()
         with self._server.session("look for what dead runs left") as session:
             found = all_labelled(session)
         return [
             Lease(token=label.token, entry="", kind="postgres", run_id=label.run_id, details=dict(details))
             for label, _, details in found
-            if label.project_id == self.context.project_id and label.is_over
+            if label.project_id == self.context.project_id and label.is_over(now)
         ]
 
     def look(self, sentinel: Lease | None) -> Mapping[str, str]:
         """Tables alone: of the database of `dsn`, and of the sentinel's."""
         ignore = self.options["ignore"]
         details = sentinel.details if sentinel else {}
-        mine = "" if "database" in details else details.get("schema", "")
+        role, database = details.get("role", ""), details.get("database")
         with self._server.session("look at its tables") as session:
-            seen = dict(tables(session, mine, ignore))
-        if "database" in details:
-            database = details["database"]
+            seen = dict(tables(session, role, ignore))
+        if database:
             with self._server.apart("look at the sentinel", database=database) as session:
-                seen |= {f"{thing} of {database}": how for thing, how in tables(session, "public", ignore).items()}
+                seen |= {f"{thing} of {database}": how for thing, how in tables(session, role, ignore).items()}
         return seen
 
     def leftovers(self, lease: Lease) -> Sequence[str]:
+        """Sessions that are still open a second later, and tables that the lease's role has made outside of what is
+        its own: they go with the lease, so `look` leaves them out. Each table is told once."""
+        role = lease.details["role"]
         limit = time.monotonic() + _CLOSING
         with self._server.session("look for sessions that are still open") as session:
-            while (open_ones := session.run(_OPEN, lease.details["role"])) and time.monotonic() < limit:
+            while (open_ones := session.run(_OPEN, role)) and time.monotonic() < limit:
                 time.sleep(_LOOK_AGAIN)
-        return [_told(*row) for row in open_ones]
+        outside = self._outside(role, lease.details.get("database"))
+        known, self._known[lease.token] = self._known.get(lease.token, frozenset()), outside
+        made = [f"{table} was made outside of the lease" for table in sorted(outside - known)]
+        return [_told(*row) for row in open_ones] + made
 
     def close(self) -> None:
         try:
@@ -125,14 +135,27 @@ class Postgres(BaseKind):
         finally:
             self._server.close()
 
+    def _outside(self, role: str, own: str | None) -> frozenset[str]:
+        """Tables of the role, but for those in its schema or in its database `own`."""
+        ignore, found = self.options["ignore"], []
+        with self._server.session("look for tables outside of a lease") as session:
+            found += tables_outside(session, role, ignore)
+            elsewhere = [database for database in databases_of(session, role) if database != own]
+        for database in elsewhere:
+            with self._server.apart("look for tables outside of a lease", database=database) as session:
+                found += [f"{table} of {database}" for table in tables_outside(session, role, ignore)]
+        return frozenset(found)
 
-# Sessions of leases are counted with their leases.
+
+# Sessions of leases are counted with their leases. What kind of session others have, only some roles are told; those
+# of the server itself that do not count have no database.
 _SESSIONS = """
 SELECT current_setting('max_connections')::int,
        current_setting('superuser_reserved_connections')::int
            + coalesce(current_setting('reserved_connections', true)::int, 0),
        (SELECT count(*) FROM pg_stat_activity a
-        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND NOT EXISTS (
+        WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+          AND pid <> pg_backend_pid() AND NOT EXISTS (
             SELECT FROM pg_roles r WHERE r.oid = a.usesysid
             AND shobj_description(r.oid, 'pg_authid') LIKE 'harness lease=%'))"""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from harness.isolation.postgres.server import ServerError, Session, identifier
+from harness.isolation.postgres.server import LOCKED, ServerError, Session, identifier
 
 MOST_ROWS = 10_000
 MOST_BYTES = 64 * 1024 * 1024  # of one table, on disk
@@ -17,7 +17,6 @@ MOST_BYTES = 64 * 1024 * 1024  # of one table, on disk
 _AT_ONCE = 50  # tables a query
 _LOCK_TIMEOUT = "2s"
 
-_LOCKED = "55P03"
 _GONE = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
 
 
@@ -43,34 +42,62 @@ class _Table(NamedTuple):
         return f"{self.inserted} rows inserted, {self.updated} updated, {self.deleted} deleted so far"
 
 
-# A schema is a lease's where its owner bears a label; what is in it may be anybody's.
+# What is a lease's is owned by a role that bears a label. What is in its schema may be anybody's, and what it has made
+# elsewhere goes with it: that is told of the lease itself, by `tables_outside`.
 _TABLES = """
 SELECT n.nspname::text, c.relname::text, c.oid, has_table_privilege(c.oid, 'SELECT'),
        coalesce(s.n_tup_ins, 0), coalesce(s.n_tup_upd, 0), coalesce(s.n_tup_del, 0)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-  AND (n.nspname = %s OR coalesce(shobj_description(n.nspowner, 'pg_authid'), '') NOT LIKE 'harness lease=%%')
+  AND NOT EXISTS (SELECT FROM unnest(ARRAY[c.relowner, n.nspowner]) AS owner
+                  WHERE pg_get_userbyid(owner) <> %s AND shobj_description(owner, 'pg_authid') LIKE 'harness lease=%%')
 ORDER BY 1, 2"""
+
+_OUTSIDE = """
+SELECT n.nspname::text || '.' || c.relname::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relowner <> n.nspowner
+  AND pg_get_userbyid(c.relowner) = %s"""
+
+_DATABASES = """
+SELECT DISTINCT datname::text
+FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid JOIN pg_roles r ON r.oid = d.refobjid
+WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = %s AND datname <> current_database()"""
 
 
 def tables(session: Session, sentinel: str, ignore: Sequence[str]) -> Mapping[str, str]:
-    """Every table outside leases, and those in the schema `sentinel`: "table public.users" -> "12 rows, 8c1f07a2".
+    """Every table outside leases, and those of the role `sentinel`: "table public.users" -> "12 rows, 8c1f07a2"; "" for
+    one that somebody has locked.
 
     `ignore` are globs on "schema.table". Raises ServerError.
     """
     session.run(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
     found = [_Table(*row) for row in session.run(_TABLES, sentinel)]
-    watched = [table for table in found if not any(fnmatchcase(table.full_name, glob) for glob in ignore)]
-    said = {table.full_name: table.counters for table in watched}
+    watched = [table for table in found if not _is_any(table.full_name, ignore)]
+    said: dict[str, str | None] = {table.full_name: table.counters for table in watched}
     readable = [table for table in watched if table.is_readable]
     for start in range(0, len(readable), _AT_ONCE):
         said.update(_read(session, readable[start : start + _AT_ONCE]))
     session.reset()
-    return {f"table {name}": how for name, how in said.items() if how}
+    return {f"table {name}": how for name, how in said.items() if how is not None}
 
 
-def _read(session: Session, some: Sequence[_Table]) -> Iterator[tuple[str, str]]:
-    """What each holds; empty for one that has gone meanwhile."""
+def tables_outside(session: Session, role: str, ignore: Sequence[str]) -> list[str]:
+    """The tables of a lease's role that are in none of its schemas, as "table public.users". Raises ServerError."""
+    return [f"table {name}" for (name,) in session.run(_OUTSIDE, role) if not _is_any(name, ignore)]
+
+
+def databases_of(session: Session, role: str) -> list[str]:
+    """The other databases in which the role owns something. Raises ServerError."""
+    return [name for (name,) in session.run(_DATABASES, role)]
+
+
+def _is_any(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _read(session: Session, some: Sequence[_Table]) -> Iterator[tuple[str, str | None]]:
+    """What each holds; None for one that has gone meanwhile, "" for one that cannot be read now."""
     query = " UNION ALL ".join(
         f"SELECT {number}, count(*), coalesce(sum(hashtextextended(row(harness_row.*)::text, 0)), 0), {_size(table)} "
         f"FROM (SELECT * FROM ONLY {table.quoted} "
@@ -80,10 +107,10 @@ def _read(session: Session, some: Sequence[_Table]) -> Iterator[tuple[str, str]]
     try:
         rows = session.run(query)
     except ServerError as error:
-        if error.sqlstate not in _GONE | {_LOCKED}:
+        if error.sqlstate not in _GONE | {LOCKED}:
             raise
         if len(some) == 1:
-            yield some[0].full_name, "locked by another session" if error.sqlstate == _LOCKED else ""
+            yield some[0].full_name, "" if error.sqlstate == LOCKED else None
             return
         for table in some:
             yield from _read(session, [table])

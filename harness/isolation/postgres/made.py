@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from harness.isolation.label import Label, read_label
 from harness.isolation.lease import Lease
-from harness.isolation.postgres.server import DEADLINE, Server, ServerError, Session, identifier, literal
+from harness.isolation.postgres.server import DEADLINE, LOCKED, Server, ServerError, Session, identifier, literal
 
 MOMENT = 1.0
 """Seconds for which a stranger's session may keep a lock on what is to be removed; then it is ended."""
@@ -26,7 +26,7 @@ _LOOK_AGAIN = 0.01  # seconds between looks for sessions that are ending
 
 _TRANSIENT = frozenset(
     {
-        "55P03",  # lock_not_available
+        LOCKED,
         "55006",  # object_in_use
         "40P01",  # deadlock_detected
         "XX000",  # "tuple concurrently updated": somebody else removes it, too

@@ -10,6 +10,7 @@ This is the only module here that imports psycopg. It knows no leases, and no pa
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,9 @@ DEADLINE = 30.0
 
 OLDEST = 13
 """The oldest major version that can do all of this (DROP DATABASE … WITH (FORCE))."""
+
+LOCKED = "55P03"
+"""The code where something was locked for longer than lock_timeout (lock_not_available)."""
 
 NAME = "harness"
 """Our application_name."""
@@ -69,6 +73,7 @@ class Facts(NamedTuple):
     everybody_connects: bool  # to `database`
     is_safe: bool  # fsync is on
     extension_schemas: tuple[str, ...]
+    ahead: float  # seconds by which its clock is ahead of this machine's
 
 
 _FACTS = """
@@ -80,7 +85,8 @@ SELECT current_setting('server_version_num')::int / 10000, current_user, current
        has_database_privilege('public', current_database(), 'CONNECT'),
        current_setting('fsync')::bool,
        ARRAY(SELECT DISTINCT nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-             WHERE nspname <> 'pg_catalog')
+             WHERE nspname <> 'pg_catalog'),
+       extract(epoch FROM clock_timestamp())::float
 FROM pg_roles WHERE rolname = current_user"""
 
 
@@ -118,6 +124,12 @@ class Session:
     def address(self) -> tuple[str, int]:
         """Host and port that it is connected to; the host is a directory for a local socket."""
         return self._connection.info.host, self._connection.info.port
+
+    @property
+    def place(self) -> str:
+        """The same, with the host's address instead of one of its names: "127.0.0.1:5432"."""
+        info = self._connection.info
+        return f"{info.hostaddr or info.host}:{info.port}"
 
     def reset(self) -> None:
         """Takes back every setting that was changed."""
@@ -186,14 +198,18 @@ class Server:
     @cached_property
     def facts(self) -> Facts:
         with self.session("ask the server what it is") as session:
-            (*plain, extensions) = session.run(_FACTS)[0]
-        facts = Facts._make((*plain, tuple(extensions)))
+            (*plain, extensions, now) = session.run(_FACTS)[0]
+            facts = Facts._make((*plain, tuple(extensions), now - time.time()))
         if facts.version < OLDEST:
             raise ServerError(
                 f"{self.where}: is PostgreSQL {facts.version}",
                 f"Use PostgreSQL {OLDEST} or later for isolated environments.",
             )
         return facts
+
+    def now(self) -> float:
+        """The server's wall time. Labels are by it: it is the one clock that all who use the server share."""
+        return time.time() + self.facts.ahead
 
     def check_rights(self, *, databases: bool) -> None:
         """Raises InfrastructureError with all that the administrator lacks for making leases."""

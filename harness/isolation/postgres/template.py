@@ -27,13 +27,14 @@ from harness.isolation.label import label_of
 from harness.isolation.lease import Context, Lease, new_token
 from harness.isolation.postgres.dump import dumped_schema
 from harness.isolation.postgres.made import Role, make_database, make_schema, names_of, relabel, remove
-from harness.isolation.postgres.server import Server, identifier
+from harness.isolation.postgres.server import LOCKED, Server, ServerError, Session, identifier
 from harness.planning.files import Tree
 from harness.process import ToolError, run_tool
 
 TIMEOUT = 600.0
 """Seconds for `migrate`."""
 
+_LOOK_FOR_STOP = 500  # milliseconds
 _FORMAT = "1"  # raise it when what a template holds changes: older ones are then made again
 _CONNECTIONS = 20  # sessions that `migrate` may have
 _SCHEMA = re.compile(r"-- harness: the schema (h_[a-z0-9_]+)\n")
@@ -65,12 +66,15 @@ class Templates:
         self._server = server
         self._lock = threading.Lock()
         self._dump: Dump | None = None
+        self._failure: InfrastructureError | None = None  # of `migrate`, or of what reads its work
         self._own: Lease | None = None  # the database of this run alone
 
     def schema(self) -> Dump | None:
-        """None: there is no `migrate`. Raises InfrastructureError where it failed."""
+        """None: there is no `migrate`. Raises InfrastructureError where it failed, at once if it has before, and soon
+        where the run stops."""
         with self._lock:
             if self._dump is None and self._options["migrate"]:
+                self._check()
                 self._dump = self._kept_dump() if self._options["migrations"] else self._new_dump()
             return self._dump
 
@@ -79,12 +83,23 @@ class Templates:
         with self._lock:
             if not self._options["migrate"]:
                 return None
+            self._check()
             return self._kept_database() if self._options["migrations"] else self._own_database()
+
+    def _check(self) -> None:
+        """Raises what `migrate` failed with before: it would fail again, and that may take long."""
+        if self._failure:
+            raise InfrastructureError(self._failure.message, self._failure.cure)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._context.stopping.is_set():
+            raise InfrastructureError(f"the template on {self._server.where} is not made any more: the run stops")
 
     def renew(self) -> None:
         """Says that this run still lives, on what was made for it alone."""
         if own := self._own:
-            relabel(self._server, own.token, label_of(own, self._context))
+            relabel(self._server, own.token, label_of(own, self._context, self._server.now()))
 
     def close(self) -> None:
         """Removes what was made for this run alone."""
@@ -116,10 +131,9 @@ class Templates:
             make_schema(self._server, lease, role)
             schema = lease.details["schema"]
             self._migrate(role, self._server.facts.database, schema)
-            address = self._server.url(role.name, "", self._server.facts.database)
-            return Dump(
-                schema, dumped_schema(address, role.password, schema, self._server.facts.version, self._context)
-            )
+            address, version = self._server.url(role.name, "", self._server.facts.database), self._server.facts.version
+            with self._remembering():
+                return Dump(schema, dumped_schema(address, role.password, schema, version, self._context))
         finally:
             remove(self._server, lease.token)
 
@@ -191,7 +205,7 @@ class Templates:
         return msgspec.structs.replace(lease, details=details)
 
     def _role(self, lease: Lease) -> Role:
-        label = label_of(lease, self._context)
+        label = label_of(lease, self._context, self._server.now())
         # Nobody renews it while it is filled.
         label = label._replace(until=label.until + int(TIMEOUT))
         return Role(lease.details["role"], secrets.token_urlsafe(24), str(label), _CONNECTIONS)
@@ -224,26 +238,49 @@ class Templates:
         """While it is entered, no other run makes this template."""
         doing = "wait for another run, which makes the same template"
         with self._server.apart(doing, seconds=2 * TIMEOUT) as session:
-            session.run("SELECT pg_advisory_lock(%s)", int(self._digest[:15], 16))
+            session.run(f"SET lock_timeout = {_LOOK_FOR_STOP}")
+            while not self._has_locked(session):
+                self._go_on()
             yield
+
+    def _has_locked(self, session: Session) -> bool:
+        try:
+            session.run("SELECT pg_advisory_lock(%s)", int(self._digest[:15], 16))
+        except ServerError as error:
+            if error.sqlstate != LOCKED:
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """A failure within is the template's, unless the run stops: nobody must be told that of a later one."""
+        try:
+            yield
+        except InfrastructureError as error:
+            self._go_on()
+            self._failure = error
+            raise
 
     def _migrate(self, role: Role, database: str, schema: str) -> None:
         command = self._options["migrate"]
         dsn = self._server.url(role.name, role.password, database)
         variables = {self._options["variable"]: dsn, self._options["schema_variable"]: schema}
-        try:
-            run_tool(
-                ["bash", "-c", command] if isinstance(command, str) else list(command),
-                env={**self._context.variables, **variables},
-                directory=self._context.project,
-                timeout=TIMEOUT,
-            )
-        except ToolError as error:
-            raise InfrastructureError(
-                f"`migrate` failed on {self._server.where}: {error.message.replace(role.password, '…')}",
-                "Run it by hand on an empty database. In a schema it may use nothing but what stands there already: "
-                'extensions have to be installed before, or take `make = "database"`.',
-            ) from error
+        with self._remembering():
+            try:
+                run_tool(
+                    ["bash", "-c", command] if isinstance(command, str) else list(command),
+                    env={**self._context.variables, **variables},
+                    directory=self._context.project,
+                    timeout=TIMEOUT,
+                    stop=self._context.stopping,
+                )
+            except ToolError as error:
+                raise InfrastructureError(
+                    f"`migrate` failed on {self._server.where}: {error.message.replace(role.password, '…')}",
+                    "Run it by hand on an empty database. In a schema it may use nothing but what stands there "
+                    'already: extensions have to be installed before, or take `make = "database"`.',
+                ) from error
 
 
 def _read(path: Path) -> Dump | None:

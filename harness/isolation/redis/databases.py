@@ -6,7 +6,8 @@ which compares before it sets. A number is free if nobody claims it, nothing is 
 when there is no such one, if its claim's label is over, and then it is emptied. Times are the server's, so that
 the machines' clocks need not agree.
 
-A test that says FLUSHALL removes claims. What this process holds it never takes twice, and `renew` claims it again.
+A test that says FLUSHALL removes claims. What this process holds it never takes twice, and `renew` claims it again;
+that they were gone is told by the check (flushes.py). The claim of a kept lease is never over.
 """
 
 import random
@@ -17,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import InfrastructureError
-from harness.isolation.label import Label, read_label
-from harness.isolation.lease import TERM, Capacity, Context, Lease, Made
+from harness.isolation.label import Label, label_of, read_label
+from harness.isolation.lease import Capacity, Context, Lease, Made
+from harness.isolation.redis.flushes import Flushes
 from harness.isolation.redis.server import LEASES, Server, address, text
 
 HOME = 0  # the database of the claims
@@ -84,8 +86,8 @@ class Databases:
         self._context = context
         self._numbers: Sequence[int] | None = options["databases"]
         self._url: str = options["variable"]
-        self._prefix: str = options["prefix_variable"]
         self._client = server.client(HOME)
+        self.flushes = Flushes(self._client)
         self._held: dict[str, int] = {}  # by token; of this process
         self._lock = threading.Lock()
 
@@ -96,7 +98,9 @@ class Databases:
 
     def capacity(self) -> Capacity:
         standing = self._look()
-        return Capacity(len(standing.free), standing.said, total=len(standing.free) + standing.leased)
+        some = f", databases {sorted(set(self._numbers))}" if self._numbers is not None else ""
+        total = len(standing.free) + standing.leased
+        return Capacity(len(standing.free), standing.said, total, server=f"redis {self._server.where}{some}")
 
     def plan(self, _lease: Lease) -> Mapping[str, str]:
         return {}
@@ -110,13 +114,17 @@ class Databases:
                     "Run fewer groups at once, start the server with more `--databases`, "
                     'or give each group a part of one: make = "prefix".',
                 )
-            time.sleep(random.uniform(*_PAUSE))
+            if self._context.stopping.wait(random.uniform(*_PAUSE)):
+                raise InfrastructureError(
+                    f"no database was free on the Redis at {self._server.where}, and the run stops: {standing.said}"
+                )
+        self.flushes.watch(lease.token, _key(number))
         learned({"database": str(number)})
         secret = frozenset({self._url} if self._server.has_password else ())
-        variables = {self._url: address(self._server.url, number), self._prefix: ""}
-        return Made(variables, {"url": self._url, "prefix": self._prefix}, secret)
+        return Made({self._url: address(self._server.url, number)}, {"url": self._url}, secret)
 
     def release(self, lease: Lease) -> None:
+        self.flushes.forget(lease.token)
         with self._lock:
             held = self._held.get(lease.token)
         if held is not None:  # a test may have flushed the claim away, and what it wrote afterwards is still ours
@@ -132,6 +140,7 @@ class Databases:
         """Raises InfrastructureError where somebody else has the number by now."""
         with self._lock:
             held = self._held.get(lease.token)
+        self.flushes.count()
         for number in [held] if held is not None else self._numbers_of(lease):
             if other := self._renewed(lease, number, may_claim=held is not None):
                 raise InfrastructureError(
@@ -145,7 +154,7 @@ class Databases:
         return [
             Lease(label.token, "redis", "redis", label.run_id, details={"database": str(number)})
             for number, label in standing.claims.items()
-            if label.project_id == self._context.project_id and label.until < standing.now
+            if label.project_id == self._context.project_id and label.is_over(standing.now)
         ]
 
     def leftovers(self, lease: Lease) -> Sequence[str]:
@@ -161,7 +170,7 @@ class Databases:
 
     def _claim(self, lease: Lease, standing: _Standing) -> int | None:
         """Takes one of the numbers that are free, and returns it; None: somebody else was faster, or none is."""
-        label = self._label(lease, standing.now)
+        label = str(label_of(lease, self._context, standing.now))
         for number, claim in standing.free:
             if not self._ask(_CLAIM, _key(number), number, claim, label):
                 continue
@@ -190,7 +199,7 @@ class Databases:
             label = read_label(claim)
             if label:
                 labels[number] = label
-            if label and label.until < now and number not in self.held:
+            if label and label.is_over(now) and number not in self.held:
                 found["over"].append((number, claim))
             elif label:
                 mine = label.run_id == self._context.run_id and label.project_id == self._context.project_id
@@ -231,10 +240,8 @@ class Databases:
     def _renewed(self, lease: Lease, number: int, *, may_claim: bool) -> str:
         """Whose the number is, if it is not the lease's."""
         now, _ = self._client.execute_command("TIME")
-        return text(self._ask(_RENEW, _key(number), _ours(lease), self._label(lease, now), int(may_claim)))
-
-    def _label(self, lease: Lease, now: int) -> str:
-        return str(Label(lease.token, lease.run_id, self._context.project_id, int(now + TERM)))
+        label = str(label_of(lease, self._context, now))
+        return text(self._ask(_RENEW, _key(number), _ours(lease), label, int(may_claim)))
 
     def _disconnect(self, number: int) -> None:
         for one in self._server.others(self._client):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.isolation.lease import BaseKind, Capacity, Context, Lease, Made
-from harness.isolation.redis.databases import Databases
+from harness.isolation.redis.databases import HOME, Databases
 from harness.isolation.redis.look import look
 from harness.isolation.redis.prefixes import Prefixes
 from harness.isolation.redis.server import Server
@@ -42,9 +42,10 @@ class Redis(BaseKind):
         return self._leases.plan(lease)
 
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
-        """The variables of the URL and of the prefix, which is empty where the whole database is the group's own.
+        """The variables of the URL and, where the database is not the group's own, of the prefix.
 
-        Waits up to 30 seconds for a database. `learned` is told its number, or why a prefix has no user of its own.
+        Waits up to 30 seconds for a database, while the run goes on. `learned` is told its number, or why a prefix has
+        no user of its own.
         """
         if not lease.group:
             return Made({})
@@ -57,7 +58,8 @@ class Redis(BaseKind):
             self._leases.release(lease)
 
     def renew(self, lease: Lease) -> None:
-        """Puts the label back if a test has flushed it away. Raises InfrastructureError if the lease has been lost."""
+        """Puts the label back if a test has flushed it away; that of a kept lease never ends. Raises
+        InfrastructureError if the lease has been lost."""
         if lease.group:
             with self._server.asked("renew a lease"):
                 self._leases.renew(lease)
@@ -67,10 +69,13 @@ class Redis(BaseKind):
             return self._leases.expired()
 
     def look(self, sentinel: Lease | None) -> Mapping[str, str]:
-        """Every key that belongs to no lease, but for those with a time to live (redis/look.py)."""
+        """Every key that belongs to no lease, but for those with a time to live (redis/look.py); and whether somebody
+        has removed the keys by which this process's leases are known."""
         held = self._databases.held if self._databases else frozenset()
+        database = HOME if self._databases else self._server.database
         with self._server.asked("look at the keys"):
-            return look(self._server, held, self.options["ignore"])
+            own = {f"the harness's own keys in database {database}": self._leases.flushes.told()}
+            return {**own, **look(self._server, held, self.options["ignore"])}
 
     def leftovers(self, lease: Lease) -> Sequence[str]:
         """Connections to the lease that outlive its group by a second. None where CLIENT LIST is forbidden."""

@@ -1,7 +1,7 @@
 """What stands on a Redis server and belongs to no lease: the contamination check's look at it.
 
-Keys with a time to live are left out: they vanish without anybody's doing. So are the harness's own, and those of
-leases, whether databases or prefixes, of whichever run. It only reads.
+Keys with a time to live are left out: they vanish without anybody's doing. So are the harness's own (for these see
+flushes.py), and those of leases, whether databases or prefixes, of whichever run. It only reads.
 """
 
 import hashlib
@@ -37,7 +37,8 @@ def look(server: Server, held: Set[int], ignore: Sequence[str]) -> Mapping[str, 
     """Every key that belongs to no lease: "key session:42 in database 0" -> "string of 5, 8c1f9a02".
 
     `held`: databases that are leased whatever their claims say. `ignore`: globs of keys to leave out. Where a database
-    has more than LIMIT such keys, only their number is told. Raises InfrastructureError after a minute.
+    has more than LIMIT such keys, only their number is told. "" is told of a key that goes meanwhile. Raises
+    InfrastructureError after a minute.
     """
     deadline = time.monotonic() + _DEADLINE
     found: dict[str, str] = {}
@@ -93,12 +94,16 @@ def _lasting(client: Client, names: Sequence[bytes]) -> dict[bytes, str]:
 def _states(client: Client, kinds: Mapping[bytes, str]) -> Iterator[tuple[bytes, str]]:
     readable = [name for name, kind in kinds.items() if kind in _READ]  # what a module keeps has only its type
     sizes = dict(zip(readable, _all(client, [(_READ[kinds[name]][0], name) for name in readable]), strict=True))
-    small = [name for name in readable if sizes[name] <= _LARGE]
-    values = _all(client, [(word, name, *more) for name in small for word, *more in [_READ[kinds[name]][1]]])
-    digests = dict(zip(small, map(_digest, values), strict=True))
+    small = [name for name in readable if sizes[name] is not None and sizes[name] <= _LARGE]
+    read = _all(client, [(word, name, *more) for name in small for word, *more in [_READ[kinds[name]][1]]])
+    values = dict(zip(small, read, strict=True))
     for name, kind in kinds.items():
-        length = f" of {sizes[name]}" if name in sizes else ""
-        yield name, f"{kind}{length}" + (f", {digests[name]}" if name in digests else "")
+        if name not in sizes:
+            yield name, kind
+        elif sizes[name] is None or (not values.get(name, True) and values[name] != b""):
+            yield name, ""  # it went, or became something else, while we looked; only a string can be empty
+        else:
+            yield name, f"{kind} of {sizes[name]}" + (f", {_digest(values[name])}" if name in values else "")
 
 
 def _digest(value: Any) -> str:
@@ -110,9 +115,17 @@ def _digest(value: Any) -> str:
 
 
 def _all(client: Client, commands: Sequence[tuple[str | bytes, ...]]) -> Iterator[Any]:
-    """The answers, in order; so many at a time that neither side has to hold them all."""
+    """The answers, in order; so many at a time that neither side has to hold them all. None: it is of another type."""
+    import redis
+
     for start in range(0, len(commands), _BATCH):
         with client.pipeline(transaction=False) as pipe:
             for command in commands[start : start + _BATCH]:
                 pipe.execute_command(*command)
-            yield from pipe.execute()
+            for answer in pipe.execute(raise_on_error=False):
+                if not isinstance(answer, redis.ResponseError):
+                    yield answer
+                elif str(answer).startswith("WRONGTYPE"):
+                    yield None
+                else:
+                    raise answer

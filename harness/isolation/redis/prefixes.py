@@ -15,8 +15,9 @@ from itertools import islice
 from typing import Any
 
 from harness.files import safe_name
-from harness.isolation.label import Label, read_label
-from harness.isolation.lease import TERM, Context, Lease, Made
+from harness.isolation.label import label_of, read_label
+from harness.isolation.lease import Context, Lease, Made
+from harness.isolation.redis.flushes import Flushes
 from harness.isolation.redis.server import LEASES, Server, address, text
 
 PREFIXED = re.compile(rb"h:[^:]*:([0-9a-f]{12}):")  # a key of a lease; the group is its token
@@ -41,6 +42,7 @@ class Prefixes:
         self._url: str = options["variable"]
         self._prefix: str = options["prefix_variable"]
         self._client = server.client(server.database)
+        self.flushes = Flushes(self._client)
         self._held: set[str] = set()  # tokens; of this process
         self._lock = threading.Lock()
 
@@ -52,6 +54,7 @@ class Prefixes:
         with self._lock:
             self._held.add(lease.token)
         self._mark(lease)
+        self.flushes.watch(lease.token, LEASES + lease.token)
         if why := self._refused(user, password, prefix):
             learned({"note": f"the server made no user for it, so nothing keeps it to its prefix: {why}"})
             url = address(self._server.url, self._server.database)
@@ -64,6 +67,7 @@ class Prefixes:
         """The user first, with its connections, so that nothing comes after; the label last."""
         import redis
 
+        self.flushes.forget(lease.token)
         try:
             self._client.execute_command("ACL DELUSER", f"h_{lease.token}")
         except redis.ResponseError:
@@ -78,6 +82,7 @@ class Prefixes:
     def renew(self, lease: Lease) -> None:
         with self._lock:
             held = lease.token in self._held
+        self.flushes.count()
         self._mark(lease, *(() if held else ("XX",)))
 
     def expired(self) -> Sequence[Lease]:
@@ -88,7 +93,7 @@ class Prefixes:
             Lease(label.token, "redis", "redis", label.run_id)
             for key, label in zip(keys, labels, strict=True)
             if label and text(key) == LEASES + label.token
-            if label.project_id == self._context.project_id and label.until < now
+            if label.project_id == self._context.project_id and label.is_over(now)
         ]
 
     def leftovers(self, lease: Lease) -> Sequence[str]:
@@ -103,8 +108,8 @@ class Prefixes:
 
     def _mark(self, lease: Lease, *only: str) -> None:
         now, _ = self._client.execute_command("TIME")
-        label = Label(lease.token, lease.run_id, self._context.project_id, int(now + TERM))
-        self._client.execute_command("SET", LEASES + lease.token, str(label), *only)
+        label = str(label_of(lease, self._context, now))
+        self._client.execute_command("SET", LEASES + lease.token, label, *only)
 
     def _refused(self, user: str, password: str, prefix: str) -> str:
         """Makes the user; returns the server's words where it does not."""

@@ -35,13 +35,10 @@ class Server:
         parse_url: Callable[[str], dict[str, Any]] = connection.parse_url
         self.url = url
         self._name = f"{_OURS}{run_id}"
-        try:
+        with _address_read():
             parts = parse_url(url)
-        except ValueError as error:
-            raise InfrastructureError(
-                f"the `url` of a Redis is no address: {error}", "Write redis://HOST:PORT, or rediss:// for TLS."
-            ) from error
-        self.where = f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
+        self._path: str | None = parts.get("path")
+        self.where = self._path or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
         self.database = int(parts.get("db", 0))
         self.has_password = bool(parts.get("password"))
 
@@ -51,13 +48,14 @@ class Server:
         from redis.backoff import ExponentialBackoff
         from redis.retry import Retry
 
-        return redis.Redis.from_url(
-            address(self.url, database),
-            client_name=self._name,
-            socket_connect_timeout=_CONNECT,
-            socket_timeout=_ANSWER,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
-        )
+        with _address_read():
+            return redis.Redis.from_url(
+                address(self.url, database),
+                client_name=self._name,
+                socket_connect_timeout=_CONNECT,
+                socket_timeout=_ANSWER,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+            )
 
     def others(self, client: Client) -> list[Mapping[str, str]]:
         """The connections that are not the harness's, as CLIENT LIST has them; where that is forbidden, none."""
@@ -73,25 +71,38 @@ class Server:
     def asked(self, what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
         """Around all that is asked of the server: its failures become InfrastructureError.
 
-        `gone_is_fine`: nothing happens where nobody listens on the port, since what was in memory is gone as well.
+        `gone_is_fine`: nothing happens where nobody listens there, since what was in memory is gone as well.
         """
         import redis
 
         try:
             yield
         except redis.RedisError as error:
-            if gone_is_fine and _nobody_listens(error):
+            if gone_is_fine and self._nobody_listens(error):
                 return
             raise InfrastructureError(
                 f"cannot {what} on the Redis at {self.where}: {error or type(error).__name__}",
                 "Look whether it runs, and whether its user may do all that docs/isolation.md names.",
             ) from error
 
+    def _nobody_listens(self, error: BaseException | None) -> bool:
+        kinds = (ConnectionRefusedError, FileNotFoundError) if self._path else ConnectionRefusedError
+        while error and not isinstance(error, kinds):
+            error = error.__cause__ or error.__context__
+        return error is not None
 
-def _nobody_listens(error: BaseException | None) -> bool:
-    while error and not isinstance(error, ConnectionRefusedError):
-        error = error.__cause__ or error.__context__
-    return error is not None
+
+@contextmanager
+def _address_read() -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        # Without the library's words: they can quote the password.
+        raise InfrastructureError(
+            "the `url` of a Redis is no address",
+            "Write redis://HOST:PORT, rediss://HOST:PORT for TLS, or unix:///PATH, with special characters "
+            "percent-encoded.",
+        ) from None
 
 
 def address(url: str, database: int, user: str = "", password: str = "") -> str:
@@ -102,7 +113,11 @@ def address(url: str, database: int, user: str = "", password: str = "") -> str:
     host = parts.netloc
     if user:
         host = f"{quote(user, safe='')}:{quote(password, safe='')}@{host.rpartition('@')[2]}"
-    return parts._replace(netloc=host, path=f"/{database}", query=urlencode(query)).geturl()
+    path = f"/{database}"
+    if parts.scheme == "unix":  # its path is the socket's, and urlunsplit would leave out the // before it
+        path = parts.path
+        query.append(("db", str(database)))
+    return f"{parts.scheme}://{host}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def text(value: Any) -> str:

@@ -4,7 +4,8 @@ A request is tried again after 429, after 5xx, and where no answer came; when `R
 else after 0.2 s, doubled each time, with jitter. No try begins, and no wait ends, later than PATIENCE seconds after the
 timeout of a first try, so `send` always ends. Redirects are not followed: the key would go along.
 
-A try that got no answer may have been carried out all the same; `Answer.repeated` and `Unheard` say so.
+A try that got no answer may have been carried out all the same; `Answer.repeated` and `Unheard` say so. `Refused` says
+the contrary: the platform understood the request, and did nothing.
 
 Addresses of this machine are spoken to directly; for all others the shell's proxy and certificates count. Passwords
 from ~/.netrc never do.
@@ -16,9 +17,10 @@ import ipaddress
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from http import HTTPStatus
 from types import ModuleType
@@ -36,8 +38,18 @@ PATIENCE = 60.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 _LARGEST = 1 << 20  # bytes of an answer that are read
 _SAID_AT = ("error.message", "message", "detail", "error", "title", "error.code")  # where APIs explain a refusal
+_UNDECIDED = (  # of 4xx: the same request may be carried out at another time, or was already
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 _PLAIN_HEADERS = ("accept", "content-type", "user-agent")  # all others may carry a secret
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+
+
+class Refused(InfrastructureError):
+    """The platform answered that it will not, and none of the tries was carried out."""
 
 
 class Unheard(InfrastructureError):
@@ -74,6 +86,7 @@ class Client:
     key: str
     timeout: float  # seconds, of one try
     attempts: int
+    stop: threading.Event = field(default_factory=threading.Event)  # set: no further try is begun, or waited for
 
     def __post_init__(self) -> None:
         """Raises InfrastructureError for a header that cannot be sent; its value is not told."""
@@ -94,10 +107,12 @@ class Client:
     ) -> Answer:
         """The answer to a request of the plan (`method`, `path`, `body`), in which `name` is put in for {name}.
 
-        An answer other than 2xx or one of `fine` is an InfrastructureError. `before` is called before every try;
-        the time that it takes comes on top.
+        An answer other than 2xx or one of `fine` is an InfrastructureError, and so is a stop. `before` is called
+        before every try; the time that it takes comes on top.
         """
         what = f"{request['method']} {self._shown}{_path(request, name)}"
+        if self.stop.is_set():
+            raise InfrastructureError(f"{what}: was not sent: the run stops")
         deadline = time.monotonic() + self.timeout + PATIENCE
         repeated = unheard = False
         for attempt in range(1, self.attempts + 1):
@@ -111,12 +126,13 @@ class Client:
             repeated |= failure.maybe_done
             wait = _wait(failure.retry_after, attempt)
             is_too_long = time.monotonic() + wait > deadline
-            if attempt == self.attempts or is_too_long or not failure.is_passing:
+            if attempt == self.attempts or is_too_long or not failure.is_passing or self.stop.wait(wait):
                 break
-            time.sleep(wait)
         waited = f"; the next try would have to wait for {wait:.0f} s" if failure.is_passing and is_too_long else ""
+        stopped = "; it is not sent again, because the run stops" if failure.is_passing and self.stop.is_set() else ""
         tries = f" (try {attempt} of {self.attempts})" if attempt > 1 else ""
-        raise (Unheard if unheard else InfrastructureError)(f"{what}: {failure.why}{waited}{tries}")
+        kind = Unheard if unheard else Refused if failure.is_refusal and not repeated else InfrastructureError
+        raise kind(f"{what}: {failure.why}{waited}{stopped}{tries}")
 
     def shows(self, text: str) -> str:
         """The text, if it may be shown: it does not give the key away."""
@@ -170,6 +186,7 @@ class Client:
             why,
             is_passing=status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500,
             maybe_done=status >= 500,
+            is_refusal=status // 100 == 4 and status not in _UNDECIDED,
             retry_after=answer.headers.get("Retry-After", ""),
         )
 
@@ -196,6 +213,7 @@ class _Failure:
     is_passing: bool = False  # another try may do better
     maybe_done: bool = False  # the request may have been carried out all the same
     unheard: bool = False  # nothing came back at all
+    is_refusal: bool = False  # the platform says that it did nothing, and will not
     retry_after: str = ""
 
 

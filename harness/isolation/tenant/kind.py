@@ -6,6 +6,10 @@ platform. What holds whatever the platform does:
 - The platform's key is sent to the platform, and goes nowhere else: not to tests, details, journal or messages.
 - Before every try of a delete the guard is asked, where there is one. If it forbids, cannot be asked, or does not say,
   nothing is deleted. Between its answer and the delete there is a moment that HTTP cannot close.
+- The guard must know the first tenant that is made, and let it go; from then on its 404 means that a tenant is gone.
+  One that it does not know is deleted all the same, if its name shows that it was made here.
+- A delete that finds nothing where something must be is an error, because its path is wrong: after the guard saw the
+  tenant, and, where there is no guard, at the first delete of what this process made.
 - A tenant whose name holds the lease's token is this lease's. Any other name is used by one lease after the other
   (tenant/names.py), and what an earlier one left under it is removed first.
 - A create of which nothing was heard may have been carried out: the tenant it may have made is removed. For one whose
@@ -17,7 +21,7 @@ Over HTTP nothing can bear a label, so `expired` knows nothing; what dead runs l
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +29,7 @@ from harness.errors import InfrastructureError
 from harness.isolation.lease import BaseKind, Context, Lease, Made
 from harness.isolation.secrecy import secret_variables
 from harness.isolation.tenant.answers import flatten, pick, same, scalar, shape
-from harness.isolation.tenant.http import Answer, Client, Unheard
+from harness.isolation.tenant.http import Answer, Client, Refused, Unheard
 from harness.isolation.tenant.names import NameLocks, name_of
 
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
@@ -47,8 +51,10 @@ class Tenant(BaseKind):
         key_variable = options.get("key_variable")
         self.hidden = frozenset({key_variable} if key_variable else ())
         self.wants_sentinel = options.get("state") is not None
-        self._names = NameLocks(context.project / ".harness" / "locks", options["base_url"])
+        self._names = NameLocks(options["base_url"], context.project)
+        self._is_guard_proven = False
         self._answered: set[str] = set()  # tokens: the platform said what became of the create
+        self._refused: set[str] = set()  # tokens: it said that it made nothing
         self._doubts: dict[str, str] = {}  # by token: what it would mean if there were nothing to remove
         self._lock = threading.Lock()
 
@@ -57,21 +63,23 @@ class Tenant(BaseKind):
 
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
         name = lease.details["name"]
-        client = self._client()
+        client = self._client(self.context.stopping)
         if lease.token not in name:
-            self._names.take(lease, name)
+            self._names.take(lease, name, self.context.stopping)
             self._remove(client, name)
             self._names.claim(lease)
         learned({_ASKED_AT: str(time.time())})
         answer = self._create(client, lease, name)
         with self._lock:
             self._answered.add(lease.token)
-        if self.options.get("guard"):
+        if not self.options.get("guard"):
             self._doubt(
                 lease,
-                f"the guard does not know the tenant {name}, which was made: either its group removed it, or the path "
-                "of the guard is wrong and the tenant is still there",
+                f"the platform knows no tenant {name} to delete, which was made: either its group removed it, or the "
+                "path of `delete` is wrong and the tenant is still there",
             )
+        elif not self._is_guard_proven:
+            self._prove_guard(client, lease, name)
         variables = {self.options["name_variable"]: name, **self._values(client, answer)}
         secret = secret_variables(variables, self.options["secrets"])
         return Made(variables, {"name": self.options["name_variable"]}, secret)
@@ -81,7 +89,7 @@ class Tenant(BaseKind):
         is_unique = lease.token in name
         turn: AbstractContextManager[bool] = nullcontext(True) if is_unique else self._names.giving_back(lease, name)
         with turn as ours:
-            was_there = ours and self._remove_settled(lease, name)
+            was_there = ours and lease.token not in self._refused and self._remove_settled(lease, name)
             with self._lock:
                 doubt = self._doubts.pop(lease.token, "")
             if ours and doubt and not was_there:
@@ -97,7 +105,8 @@ class Tenant(BaseKind):
             return {f"tenant {name}": "is not there"}
         return {client.shows(f"tenant {name}: {path}"): client.shows(value) for path, value in flatten(answer.json())}
 
-    def _client(self) -> Client:
+    def _client(self, stop: threading.Event | None = None) -> Client:
+        """For requests that `stop` ends, or that nothing does. Raises InfrastructureError where the key is missing."""
         variable = self.options.get("key_variable")
         key = self.context.variables.get(variable, "") if variable else ""
         if variable and not key:
@@ -110,20 +119,32 @@ class Tenant(BaseKind):
             for header, value in self.options["headers"].items()
             if key or "{key}" not in value
         }
-        return Client(self.options["base_url"], headers, key, self.options["timeout"], self.options["attempts"])
+        options = self.options
+        return Client(
+            options["base_url"], headers, key, options["timeout"], options["attempts"], stop or threading.Event()
+        )
 
     def _create(self, client: Client, lease: Lease, name: str) -> Answer:
         create = self.options["create"]
+        is_there = False
         try:
             answer = client.send(create, name, fine=(HTTPStatus.CONFLICT,))
             if answer.status == HTTPStatus.CONFLICT and answer.repeated and lease.token in name:
                 # An earlier try made it, and nobody heard of it: its secrets are lost, so another one is made.
-                self._remove(client, name)
+                is_there = True
+                is_there = not self._remove(client, name)
                 answer = client.send(create, name, fine=(HTTPStatus.CONFLICT,))
+        except Refused:
+            if not is_there:
+                with self._lock:
+                    self._refused.add(lease.token)
+            raise
         except Unheard:
             self._doubt(lease, f"nothing was heard of the making of the tenant {name}: it may still come into being")
             raise
         if answer.status == HTTPStatus.CONFLICT:
+            if is_there:
+                self._doubt(lease, f"the platform has the tenant {name}, but `guard` or `delete` does not find it")
             raise InfrastructureError(f"{answer.request}: 409 Conflict: the platform has a tenant {name} already")
         return answer
 
@@ -162,7 +183,27 @@ class Tenant(BaseKind):
             answer = client.send(self.options["delete"], name, fine=_GONE, before=ask_guard)
         except _NothingThere:
             return known
-        return known or answer.repeated or answer.status not in _GONE
+        if known and not _is_found(answer):
+            raise InfrastructureError(
+                f"the tenant {name} is not deleted: {answer.request} does not find it, and the guard does",
+                "Correct the path or the body of `delete`.",
+            )
+        return _is_found(answer)
+
+    def _prove_guard(self, client: Client, lease: Lease, name: str) -> None:
+        """Asks the guard for the tenant that was just made. Raises InfrastructureError if it is no guard for it."""
+        try:
+            self._ask_guard(client, name)
+        except _NothingThere:
+            what = f"the guard does not know the tenant {name}, which was just made"
+            self._doubt(lease, f"{what}, and it could not be deleted")
+            # Its name shows that it was made here, a moment ago: it may go without the guard's word.
+            if lease.token in name:
+                with suppress(InfrastructureError):
+                    if _is_found(self._client().send(self.options["delete"], name, fine=_GONE)):
+                        self._doubt(lease, "")
+            raise InfrastructureError(what, "Correct the path of `guard`.") from None
+        self._is_guard_proven = True
 
     def _remove_settled(self, lease: Lease, name: str) -> bool:
         """Deletes the tenant, also one that the platform is only just making for a run that died as it asked for it."""
@@ -192,6 +233,12 @@ class Tenant(BaseKind):
                     f"its answer looks like this: {client.shows(shape(content))}",
                     "Correct the paths in `never_where`.",
                 ) from None
+            if isinstance(never, bool) and not isinstance(value, bool):
+                raise InfrastructureError(
+                    f"the tenant {name} is not deleted: {path} is neither true nor false in the answer of "
+                    f"{answer.request}, but {client.shows(shape(value))}",
+                    "Write into `never_where` what the platform answers when the tenant may not go.",
+                )
             if same(value, never):
                 raise InfrastructureError(
                     f"the tenant {name} is live, and so not deleted: {path} is {scalar(never) or 'what it may not be'}",
@@ -202,3 +249,8 @@ class Tenant(BaseKind):
     def _doubt(self, lease: Lease, doubt: str) -> None:
         with self._lock:
             self._doubts[lease.token] = doubt
+
+
+def _is_found(deleted: Answer) -> bool:
+    """Whether there was something to delete: an earlier try may have done it, and what is gone (410) was there."""
+    return deleted.repeated or deleted.status != HTTPStatus.NOT_FOUND

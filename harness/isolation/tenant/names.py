@@ -1,10 +1,11 @@
 """What tenants are called, and who may use a name that is not unique.
 
 A name with {token} is one lease's alone. Any other is used by one lease after the other: whoever holds the lock of a
-name (flock on a file of the project) may make, replace and remove what is called so. The file says whose tenant it is
-that is called so, so that a run that comes back late finds out that its own was replaced, and leaves the other alone.
+name (flock on a file) may make, replace and remove what is called so. The file says whose tenant it is that is called
+so, so that a run that comes back late finds out that its own was replaced, and leaves the other alone.
 
-The lock is this machine's and this project's: two machines that share a platform need {token} in the name.
+The locks are those of one user on one machine, for all of his projects; who shares a platform with other users or other
+machines needs {token} in the name.
 """
 
 import fcntl
@@ -19,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_FILE
 from harness.isolation.lease import Lease
+from harness.isolation.meeting_place import meeting_place
 
 LONGEST_NAME = 63
 PATIENCE = 30.0  # seconds for which a name is waited for
@@ -59,37 +61,43 @@ def name_of(template: str, lease: Lease) -> str:
     return "".join(pieces).replace("{token}", lease.token)
 
 
-class NameLocks:
-    """The locks of names on one platform, `platform` being its address."""
+def lock_file(platform: str, name: str) -> Path:
+    """The file of a name on the platform of that address. Raises InfrastructureError if there is no place for it."""
+    which = hashlib.sha256(f"{platform.rstrip('/')} {name}".encode()).hexdigest()[:16]
+    return meeting_place("names") / f"tenant-{which}.lock"
 
-    def __init__(self, directory: Path, platform: str) -> None:
-        self._directory = directory
+
+class NameLocks:
+    """The locks of names on one platform, `platform` being its address, for one project."""
+
+    def __init__(self, platform: str, project: Path) -> None:
         self._platform = platform
+        self._project = project
         self._held: dict[str, int] = {}  # by token, descriptors
         self._lock = threading.Lock()
 
-    def take(self, lease: Lease, name: str) -> None:
-        """Locks the name. Raises InfrastructureError if somebody else still has it after 30 s."""
+    def take(self, lease: Lease, name: str, stopping: threading.Event) -> None:
+        """Locks the name. Raises InfrastructureError if somebody else still has it after 30 s, or when `stopping`."""
         descriptor = self._open(name)
         deadline = time.monotonic() + PATIENCE
         while not _try_lock(descriptor):
-            if time.monotonic() > deadline:
+            if stopping.wait(_LOOK_AGAIN) or time.monotonic() > deadline:
                 holder = _read(descriptor)
                 os.close(descriptor)
+                until = "the run stops" if stopping.is_set() else f"it was not free after {PATIENCE:g} s"
                 raise InfrastructureError(
-                    f"the name {name} is used by run {holder.get('run', '?')} (group {holder.get('group', '?')}), "
-                    f"and was not free after {PATIENCE:g} s",
+                    f"the name {name} is used by run {holder.get('run', '?')} (group {holder.get('group', '?')}) in "
+                    f"{holder.get('project', '?')}, and {until}",
                     "Wait for that run, or put {token} into the entry's `name`: then every lease has its own.",
                 )
-            time.sleep(_LOOK_AGAIN)
-        _write(descriptor, _read(descriptor).get("token", ""), lease)
+        self._write(descriptor, _read(descriptor).get("token", ""), lease)
         with self._lock:
             self._held[lease.token] = descriptor
 
     def claim(self, lease: Lease) -> None:
         """Says that what is called so from now on is the lease's, which has locked the name."""
         with self._lock:
-            _write(self._held[lease.token], lease.token, lease)
+            self._write(self._held[lease.token], lease.token, lease)
 
     @contextmanager
     def giving_back(self, lease: Lease, name: str) -> Iterator[bool]:
@@ -106,19 +114,29 @@ class NameLocks:
             ours = locked and _read(descriptor).get("token", lease.token) == lease.token
             yield ours
             if ours:
-                _write(descriptor, "", lease)
+                self._write(descriptor, "", lease)
         finally:
             os.close(descriptor)
 
     def _open(self, name: str) -> int:
-        file = self._directory / f"tenant-{hashlib.sha256(f'{self._platform} {name}'.encode()).hexdigest()[:16]}.lock"
+        file = lock_file(self._platform, name)
         try:
-            self._directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             return os.open(file, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         except OSError as error:
             raise InfrastructureError(
                 f"the lock of the name {name} cannot be opened: {file}: {error.strerror}",
-                "Make the project's directory .harness writable.",
+                "Make it writable, or raise `ulimit -n`.",
+            ) from error
+
+    def _write(self, descriptor: int, token: str, holder: Lease) -> None:
+        content = {"token": token, "run": holder.run_id, "group": holder.group, "project": str(self._project)}
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(content).encode(), 0)
+        except OSError as error:
+            raise InfrastructureError(
+                f"the lock of a tenant's name cannot be written: {error.strerror}",
+                "Free some space where it lies, in /tmp or the like.",
             ) from error
 
 
@@ -131,19 +149,9 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _read(descriptor: int) -> dict[str, str]:
-    """Whose the tenant is (`token`), and who locked the name last (`run`, `group`); empty if that is not known."""
+    """Whose the tenant is (`token`), and who locked the name last (`run`, `group`, `project`); empty if unknown."""
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(descriptor: int, token: str, holder: Lease) -> None:
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"token": token, "run": holder.run_id, "group": holder.group}).encode(), 0)
-    except OSError as error:
-        raise InfrastructureError(
-            f"the lock of a tenant's name cannot be written: {error.strerror}", "Free some space on the project's disk."
-        ) from error

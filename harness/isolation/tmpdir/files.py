@@ -23,7 +23,7 @@ _RUN = re.sub(r"\?P<\w+>", "?:", RUN_ID)
 _RUN_DIRECTORY = re.compile(f"run_{_RUN}", re.ASCII)
 # Byte code, coverage data; of runs: logs, status files, temporary files; directories of leases and claims.
 _PATTERNS = re.compile(
-    rf".*\.py[co]|\.coverage.*|.+_{_RUN}\.log|\..+_status_{_RUN}|\..*\.tmp|run_{_RUN}|harness-(?:[0-9a-f]{{12}}|ports-\d+)",
+    rf".*\.py[co]|\.coverage.*|.+_{_RUN}\.log|\..+_status_{_RUN}|\..*\.tmp|run_{_RUN}|harness-(?:[0-9a-f]{{12}}(?:-away)?|ports-\d+)",
     re.ASCII | re.DOTALL,
 )
 

@@ -10,7 +10,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ class TmpDir(BaseKind):
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         super().__init__(options, context)
         self._watched = WatchedFiles(context.project, options["watch"], options["ignore"])
+        # Before the first look: Python tries where it can write by writing there.
+        self._base = _base()
 
     def plan(self, lease: Lease) -> Mapping[str, str]:
         return {"directory": str(self._base / f"{PREFIX}{lease.token}")}
@@ -87,11 +88,17 @@ class TmpDir(BaseKind):
         """The watched files. Raises InfrastructureError."""
         return self._watched.look()
 
-    @cached_property
-    def _base(self) -> Path:
-        """The system's directory for temporary files; /tmp where that has a long path."""
+
+def _base() -> Path:
+    """The system's directory for temporary files; /tmp where that has a long path. Raises InfrastructureError."""
+    try:
         base = Path(tempfile.gettempdir()).resolve()
-        return base if len(os.fsencode(base)) <= _LONG else Path("/tmp").resolve()
+    except OSError as error:
+        raise InfrastructureError(
+            f"there is no directory for temporary files: {error.strerror or error}",
+            "Free some space, or set TMPDIR to a directory that you can write to.",
+        ) from error
+    return base if len(os.fsencode(base)) <= _LONG else Path("/tmp").resolve()
 
 
 def _inode(status: os.stat_result) -> str:

@@ -15,10 +15,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from .locks import HAS_FLOCK, Lock
 
 _LOWEST, _HIGHEST = 20_000, 65_535  # below them are the ports that people know
 _EPHEMERAL = (32_768, 65_535)  # where the kernel does not say which it hands out itself
@@ -31,16 +28,17 @@ class PortClaims:
 
     def __init__(self, leased: list[int]) -> None:
         self._leased = leased
-        self._locks: list[tuple[Path, int]] = []
+        self._locks: list[tuple[Path, Lock]] = []
 
     def __enter__(self) -> PortClaims:
         return self
 
     def __exit__(self, *_: object) -> None:
         for path, lock in self._locks:
-            with suppress(OSError):  # a test may have closed every descriptor
-                path.unlink()
-                os.close(lock)
+            if lock.is_open():  # else a test has closed every descriptor, and the file may be another one's by now
+                with suppress(OSError):
+                    path.unlink()
+            lock.close()
 
     def take(self) -> int:
         """The next of the leased ports, else another one that is free. Raises OSError when none is found."""
@@ -52,21 +50,24 @@ class PortClaims:
         raise OSError(f"no free TCP port among {_TRIES} that were tried")
 
     def _claim(self, port: int) -> bool:
-        if not fcntl:
+        if not HAS_FLOCK:
             return is_free(port)
         path = _directory() / str(port)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        lock = Lock(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it has removed the file: a lock on what has no name any more keeps nobody away.
-            ours = os.path.samestat(os.fstat(lock), os.stat(path)) and is_free(port)  # noqa: PTH116
+            ours = lock.try_take() and _names(path, lock) and is_free(port)
         except OSError:
             ours = False
         if ours:
             self._locks.append((path, lock))
         else:
-            os.close(lock)
+            lock.close()
         return ours
+
+
+def _names(path: Path, lock: Lock) -> bool:
+    return os.path.samestat(os.fstat(lock.descriptor), path.stat())
 
 
 def is_free(port: int) -> bool:

@@ -8,24 +8,26 @@ own rules. `-p no:harness_fixtures` turns all of it off, also in addopts, where 
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import threading
 import types
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 
 from . import leases, leftovers, meeting
-from .moment import Moment
+from .moment import WAITED, Moment
 from .postgres import known_dsn
 
 _FIXTURES = {
     "names": ("worker_id", "unique_test_id", "unique_name", "unique_email", "unique_client_name"),
     "leased": ("tenant", "redis_url", "redis_prefix", "free_port"),
     "postgres": ("_database", "postgres_dsn", "postgres_schema", "transaction"),
-    "leftovers": ("leftovers",),
+    "leftovers": ("_counter", "leftovers"),
     "limits": ("rate_limit",),
     "together": ("race", "load", "eventually", "retry_on_conflict"),
 }
@@ -35,6 +37,7 @@ _MARKERS = (
     "heavy_resource: only so many such tests at a time as the plan's resource heavy_resource allows, else one",
     f'{leftovers.MARKER}(mode): "fail" or "warn", what the fixture leftovers does about rows that the test left',
 )
+_MEETING = "harness_fixtures_meeting"  # in the workerinput: not every worker has the controller's TMPDIR
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     if "no:" + __package__.rpartition(".")[2] in config.getoption("plugins", []):
         return
+    handed = getattr(config, "workerinput", {}).get(_MEETING)
+    if handed:
+        meeting.hand_over(Path(handed))
     config.pluginmanager.register(_fixtures(config), "harness_fixtures_chosen")
     config.pluginmanager.register(_Runs(), "harness_fixtures_runs")
 
@@ -59,22 +65,29 @@ def pytest_configure(config: pytest.Config) -> None:
 def _fixtures(config: pytest.Config) -> types.ModuleType:
     """Our fixtures but for those whose name another plugin has."""
     chosen = types.ModuleType("harness_fixtures_chosen", "Fixtures for tests that run side by side.")
-    plugins = [plugin for plugin in config.pluginmanager.get_plugins() if not _is_conftest(plugin)]
+    others = [plugin for plugin in config.pluginmanager.get_plugins() if not _is_conftest(plugin)]
+    theirs = {name for plugin in others for name in _fixture_names(plugin)}
     for module, names in _FIXTURES.items():
         ours = importlib.import_module("." + module, __package__)
         for name in names:
-            if not any(_is_fixture(getattr(plugin, name, None)) for plugin in plugins):
+            if name not in theirs:
                 setattr(chosen, name, getattr(ours, name))
     return chosen
 
 
 def _is_conftest(plugin: object) -> bool:
-    return str(getattr(plugin, "__file__", "")).endswith("conftest.py")
+    return PurePath(str(getattr(plugin, "__file__", ""))).name == "conftest.py"
 
 
-def _is_fixture(thing: object) -> bool:
-    """The mark of pytest 8.4 and later, and the one before."""
-    return hasattr(thing, "_fixture_function_marker") or hasattr(thing, "_pytestfixturefunction")
+def _fixture_names(plugin: object) -> Iterator[str]:
+    """By their marks: that of pytest 8.4 and later, and the one before."""
+    # Without calling properties of theirs, which may warn, raise or take long.
+    for holder in (plugin, *type(plugin).__mro__):
+        for attribute, thing in list(getattr(holder, "__dict__", {}).items()):
+            marks = getattr(thing, "__dict__", {}) if callable(thing) else {}
+            mark = marks.get("_fixture_function_marker") or marks.get("_pytestfixturefunction")
+            if mark:
+                yield mark.name or attribute
 
 
 class _Runs:
@@ -83,7 +96,7 @@ class _Runs:
     def __init__(self) -> None:
         self._moment = Moment()
         self._when_stopped: list[tuple[str, str]] = []
-        self._xdist_run = ""
+        self._of_workers: Path | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
@@ -91,11 +104,12 @@ class _Runs:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        self._xdist_run = node.workerinput["testrunuid"]
+        self._of_workers = self._of_workers or meeting.temporary_directory(node.workerinput["testrunuid"])
+        node.workerinput[_MEETING] = str(self._of_workers)
 
     def pytest_unconfigure(self) -> None:
-        if self._xdist_run:
-            meeting.remove(self._xdist_run)
+        if self._of_workers:
+            meeting.remove(self._of_workers)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtestloop(self) -> Generator[None, None, None]:
@@ -107,6 +121,9 @@ class _Runs:
         try:
             with meeting.around_test(item.nodeid, {marker.name for marker in item.iter_markers()}):
                 yield
+        except meeting.Waited as interrupt:
+            self._when_stopped.append((WAITED, str(interrupt)))
+            raise KeyboardInterrupt from None
         except meeting.MeetingError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -135,11 +152,12 @@ class _Runs:
         """
 
         def look(number: int, frame: Any) -> None:
-            self._when_stopped = self._moment.sections()
+            self._when_stopped += self._moment.sections()
             signal.default_int_handler(number, frame)
 
+        is_useful = bool(known_dsn() or os.environ.get("HARNESS_SHARED"))
         is_main = threading.current_thread() is threading.main_thread()
-        ours = is_main and signal.getsignal(signal.SIGTERM) is signal.default_int_handler and bool(known_dsn())
+        ours = is_main and signal.getsignal(signal.SIGTERM) is signal.default_int_handler and is_useful
         if ours:
             signal.signal(signal.SIGTERM, look)
         try:

@@ -45,6 +45,10 @@ class FreePort(int):
     def __call__(self) -> int:
         return self._more.take()
 
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        """A copy, or what is read from a pickle, is a plain number."""
+        return int, (int(self),)
+
 
 @pytest.fixture(scope="session")
 def tenant() -> Tenant:

@@ -19,12 +19,9 @@ from pathlib import Path
 
 import pytest
 
-try:
-    import fcntl
-except ImportError:  # Windows, where there is no harness and so nothing to claim
-    fcntl = None  # type: ignore[assignment]
+from .locks import Lock
 
-_claims: list[int] = []  # descriptors, open and so locked until this process ends
+_claims: list[Lock] = []  # held until this process ends
 _CLAIM_WITHIN = 5.0  # seconds: a worker that crashed is replaced a moment before its lock is gone
 
 
@@ -98,12 +95,10 @@ def _environments(directory: str) -> list[Path]:
 
 
 def _take(file: Path) -> bool:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+    lock = Lock(file)
+    if not lock.try_take():
+        lock.close()
         return False
-    _claims.append(descriptor)
+    _claims.append(lock)
     os.environ.update(json.loads(file.read_bytes()))
     return True

@@ -2,10 +2,13 @@
 
 Rows are counted before the test, and again after the last of its fixtures is gone, whatever order they have: so this is
 half a fixture and half a hook (`check`). Rows that fixtures of a wider scope made before the test are no leftovers.
+
+After a session's last test its database may be gone before the hook runs, so there the rows are counted just before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,22 +26,47 @@ _TABLES = """
 """
 
 
+class Counter:
+    """Counts the rows of the session's database. What it counted last is kept for when that is gone."""
+
+    def __init__(self, database: Database) -> None:
+        self.schema = database.schema
+        self.awaits_check = False
+        self._database = database
+        self._last: dict[str, int] | None = None
+
+    def count(self) -> dict[str, int]:
+        return _count(self._database) if self._last is None else self._last
+
+    def keep(self) -> None:
+        self._last = self.count()
+
+
 class _Before(NamedTuple):
-    database: Database
+    counter: Counter
     rows: dict[str, int]
 
 
 _BEFORE: pytest.StashKey[_Before] = pytest.StashKey()
 
 
+@pytest.fixture(scope="session")
+def _counter(_database: Database) -> Iterator[Counter]:
+    counter = Counter(_database)
+    yield counter
+    if counter.awaits_check:
+        counter.keep()
+
+
 @pytest.fixture
-def leftovers(request: pytest.FixtureRequest, _database: Database) -> None:
+def leftovers(request: pytest.FixtureRequest, _counter: Counter) -> None:
     """Fails a test that leaves rows behind in the schema `postgres_schema`, or warns: `harness_leftovers = warn`.
 
     The mode is set in pytest's configuration, or for one test with `@pytest.mark.harness_leftovers("warn")`.
     """
     _mode(request.node)  # a wrong one is told now
-    request.node.stash[_BEFORE] = _Before(_database, _count(_database))
+    request.node.stash[_BEFORE] = _Before(_counter, _counter.count())
+    _counter.awaits_check = True
 
 
 def check(item: pytest.Item) -> None:
@@ -47,13 +75,14 @@ def check(item: pytest.Item) -> None:
     if before is None:
         return
     del item.stash[_BEFORE]
-    after = _count(before.database)
+    before.counter.awaits_check = False
+    after = before.counter.count()
     more = {table: rows - before.rows.get(table, 0) for table, rows in after.items()}
     left = [f"{rows} in {table}" for table, rows in more.items() if rows > 0]
     if not left:
         return
     message = (
-        f"the test left rows behind in the schema {before.database.schema}: {', '.join(left)}. "
+        f"the test left rows behind in the schema {before.counter.schema}: {', '.join(left)}. "
         "Delete them in the test's fixtures, or write through the fixture `transaction`."
     )
     if _mode(item) == "warn":

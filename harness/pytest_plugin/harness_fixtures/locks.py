@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import weakref
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,21 +19,25 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+HAS_FLOCK = fcntl is not None
 POLL = 0.005
 """Seconds after which who waits for a place looks again."""
 
+_opened: weakref.WeakSet[Lock] = weakref.WeakSet()
+
 
 class Lock:
-    """A file to be locked. Opened at once, and closed on exec, unless `pass_on` was called.
+    """A file to be locked. Opened at once, and closed on exec and in a forked child, unless `pass_on` was called.
 
     Raises OSError where the file cannot be made, and NotImplementedError where the system has no flock.
     """
 
     def __init__(self, path: Path) -> None:
-        if fcntl is None:
+        if not HAS_FLOCK:
             raise NotImplementedError("this system has no flock, and without it processes cannot wait for one another")
         self._path = path
         self._open()
+        _opened.add(self)
 
     def _open(self) -> None:
         self._process = os.getpid()
@@ -69,7 +74,7 @@ class Lock:
 
     def let_go(self) -> None:
         """Of the lock, not of the file. In a forked child: nothing, for the lock is still its parent's."""
-        # Said to the kernel and not left to `close`: a child that was forked meanwhile has the file open as well.
+        # Said to the kernel and not left to `close`: a child that Python did not fork has the file open as well.
         if self._process == os.getpid() and self.is_open():
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
@@ -83,6 +88,20 @@ class Lock:
     def pass_on(self) -> None:
         """Lets what this process becomes by exec hold the lock, until that and all its children have ended."""
         os.set_inheritable(self.descriptor, True)
+
+    def stay_behind(self) -> None:
+        """In a forked child: with the file open, it would hold the lock after its parent's death."""
+        if self.is_open() and not os.get_inheritable(self.descriptor):
+            self.close()
+
+
+def _leave_behind() -> None:
+    for lock in list(_opened):
+        lock.stay_behind()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_behind)
 
 
 def take_place(directory: Path, count: int, *, blocking: bool) -> Generator[float, None, Lock]:

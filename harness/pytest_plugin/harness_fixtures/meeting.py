@@ -2,21 +2,27 @@
 
     with around_test(item.nodeid, {"serial"}):       # the whole of setup, call and teardown
         …
-    others()                                         # [("search", "gw1", "test_a.py::test_b", 1.5)]
+    others()                                         # [("search", "gw1", "test_a.py::test_b", 1.5, False, ())]
 
 They meet in a directory: HARNESS_SHARED, which the harness makes for each run; else, in the workers of pytest-xdist,
-one in the system's temporary directory, which the controller removes (`remove`). Elsewhere all of this does nothing.
+one in the system's temporary directory, which the controller chooses (`temporary_directory`), hands to its workers
+(`hand_over`) and removes (`remove`). Elsewhere all of this does nothing.
 
 A test takes what it needs in this order, whatever its markers, and lets go of all of it when it is over:
 
 1. `heavy_resource`: one of HARNESS_HEAVY places (`heavy/`).
 2. `redis_isolated`: the lock `redis`, unless its environment has a Redis of its own.
-3. The lock `alone`: for itself if it is `serial`, else shared with the others. All come to it through the turnstile
+3. `serial`: the lock `queue`, so that only one serial test at a time does what follows.
+4. The lock `alone`: for itself if it is `serial`, else shared with the others. All come to it through the turnstile
    `gate`, one at a time, so that tests which run side by side cannot keep a serial one waiting for ever.
 
-No deadlock is possible: a process waits only for what comes later in this order than all it holds, and whoever holds
-the last waits for nothing. As `alone` is the last, no test holds it that waits for the others. A killed process holds
-nothing.
+Of these locks alone no deadlock comes: a process waits only for what comes later in this order than all it holds, and
+`alone` is the last. But a running test may wait for a lock of the users' own, which a fixture of a module or a session
+holds until the next tests of its process have run. So a serial test keeps the gate closed for PATIENCE seconds, lets
+the others through for BREATH, and tries again with a little more patience: it waits longer, and nobody for ever. What
+cannot be resolved is a serial test that itself stands between: one that needs such a lock, or whose process holds one.
+
+A killed process holds nothing, nor do its forked children (locks.py).
 
 Whoever is inside says so in HARNESS_WITHIN, so that a pytest which a test starts does not wait for that test.
 
@@ -33,14 +39,19 @@ import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Generator, Set
+from collections.abc import Callable, Generator, Iterable, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from .locks import POLL, Lock, take_place
 
-MARKERS = frozenset({"serial", "redis_isolated", "heavy_resource"})
+SERIAL, REDIS, HEAVY = "serial", "redis_isolated", "heavy_resource"
+MARKERS = frozenset({SERIAL, REDIS, HEAVY})
+PATIENCE = 5.0
+"""Seconds for which a serial test that waits keeps others from beginning; half as much again with each try."""
+BREATH = 0.5
+"""Seconds for which it then lets them begin."""
 WITHIN = "HARNESS_WITHIN"
 """The directories that a process and those which it starts do not enter, because it is already inside."""
 
@@ -52,12 +63,23 @@ class MeetingError(Exception):
 
 
 class Other(NamedTuple):
-    """What another process is doing. `test` is empty for a group that is no pytest."""
+    """What another process is doing. `test` is empty for a group that is no pytest; `markers` are those of MARKERS."""
 
     group: str
     worker: str
     test: str
     seconds: float
+    waits: bool
+    """It has not begun, because it may not run beside another test."""
+    markers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return " · ".join(filter(None, (self.group, self.worker.replace("master", ""), self.test)))
+
+
+class Waited(KeyboardInterrupt):
+    """A test was interrupted before it could begin. The message says how long it waited, and for whom."""
 
 
 @contextmanager
@@ -66,7 +88,7 @@ def around_test(nodeid: str, markers: Set[str]) -> Generator[None, None, None]:
 
     Markers other than MARKERS mean nothing here. Inside another test of this process it does nothing. Raises
     MeetingError where the directory cannot be used and the test has such a marker; without one the test just runs, with
-    a warning.
+    a warning. A KeyboardInterrupt while it waits becomes Waited.
     """
     meeting = None
     try:
@@ -105,6 +127,9 @@ def hold_shared(directory: Path, stop: Callable[[], bool], group: str = "") -> G
     group starts must have `directory` in WITHIN, or a serial test in it would wait for the group that it is in.
     """
     with ExitStack() as held:
+        row = _Row(Path(directory))
+        held.callback(row.close)
+        row.write(group, "", "", waits=True)
         gate, alone = (held.enter_context(closing(Lock(Path(directory, name)))) for name in ("gate", "alone"))
         for lock in (gate, alone):
             while not lock.try_take(shared=lock is alone):
@@ -114,20 +139,23 @@ def hold_shared(directory: Path, stop: Callable[[], bool], group: str = "") -> G
                     return
                 time.sleep(POLL * 4)
         gate.let_go()
-        row = _Row(Path(directory))
-        held.callback(row.close)
         row.write(group, "", "")
         yield True
 
 
 def temporary_directory(testrun: str) -> Path:
-    """Where the workers of a pytest-xdist without the harness meet, by PYTEST_XDIST_TESTRUNUID. Makes nothing."""
+    """Where the workers of a pytest-xdist without the harness are to meet, by the id of its run. Makes nothing."""
     return Path(tempfile.gettempdir(), f"harness-meeting-{hashlib.sha256(testrun.encode()).hexdigest()[:32]}")
 
 
-def remove(testrun: str) -> None:
+def hand_over(directory: Path) -> None:
+    """For a worker of pytest-xdist: without the harness, it meets the others there. Makes nothing."""
+    global _handed_over
+    _handed_over = directory
+
+
+def remove(directory: Path) -> None:
     """For the controller of a pytest-xdist without the harness, when its workers have ended."""
-    directory = temporary_directory(testrun)
     with suppress(OSError):
         if _is_ours(directory):
             shutil.rmtree(str(directory), ignore_errors=True)
@@ -151,11 +179,11 @@ class _Row:
         self._lock = Lock(self.path)
         self._lock.take()
 
-    def write(self, group: str, worker: str, test: str) -> None:
+    def write(self, group: str, worker: str, test: str, *, waits: bool = False, markers: Iterable[str] = ()) -> None:
         if not self._lock.is_open():
             self._lock.reopen()
             self._lock.take()
-        line = json.dumps([group, worker, test[:_LONGEST], time.monotonic()]) + "\n"
+        line = json.dumps([group, worker, test[:_LONGEST], time.monotonic(), waits, sorted(markers)]) + "\n"
         os.pwrite(self._lock.descriptor, line.encode(), 0)
 
     def clear(self) -> None:
@@ -177,8 +205,8 @@ def _running(directory: Path, own: Path | None) -> Generator[Other, None, None]:
             with closing(Lock(path)) as lock:
                 is_dead = lock.try_take(shared=True)
                 line = b"" if is_dead else os.pread(lock.descriptor, 16 * _LONGEST, 0).partition(b"\n")[0]
-            group, worker, test, since = json.loads(line)
-            yield Other(group, worker, test, now - since)
+            group, worker, test, since, waits, markers = json.loads(line)
+            yield Other(group, worker, test, now - since, waits, tuple(markers))
 
 
 class _Meeting:
@@ -188,10 +216,11 @@ class _Meeting:
         self.directory = directory
         self.row = _Row(directory)
         self._process = os.getpid()
-        self._locks = {name: Lock(directory / name) for name in ("gate", "alone", "redis")}
+        self._locks = {name: Lock(directory / name) for name in ("gate", "alone", "queue", "redis")}
         self._group = os.environ.get("HARNESS_GROUP", "")
         self._worker = os.environ.get("PYTEST_XDIST_WORKER", "master")
         self._place: Lock | None = None
+        self._step = ""
         self._depth = 0
 
     def enter(self, nodeid: str, markers: Set[str]) -> None:
@@ -200,21 +229,58 @@ class _Meeting:
         self._depth += 1
         if self._depth > 1:
             return
+        began = time.monotonic()
         try:
+            self.row.write(self._group, self._worker, nodeid, waits=True, markers=markers & MARKERS)
             self._take_all(markers)
-            self.row.write(self._group, self._worker, nodeid)
-        except BaseException:  # also an interrupt while it waited: the others must not wait for what is torn down
+            self.row.write(self._group, self._worker, nodeid, markers=markers & MARKERS)
+        except KeyboardInterrupt:
+            message = f"{nodeid} waited {time.monotonic() - began:.0f} s for {self._awaited(markers)}"
+            self.leave()
+            raise Waited(message) from None
+        except BaseException:  # the others must not wait for what is torn down
             self.leave()
             raise
 
     def _take_all(self, markers: Set[str]) -> None:
-        if "heavy_resource" in markers:
+        self._step = HEAVY
+        if HEAVY in markers:
             self._place = _take_heavy(self.directory / "heavy")
-        if "redis_isolated" in markers and not _has_redis():
+        self._step = REDIS
+        if REDIS in markers and not _has_redis():
             self._take("redis")
-        self._take("gate")
-        self._take("alone", shared="serial" not in markers)
-        self._locks["gate"].let_go()
+        self._step = SERIAL
+        if SERIAL in markers:
+            self._take_alone()
+        else:
+            self._take("gate")
+            self._take("alone", shared=True)
+            self._locks["gate"].let_go()
+
+    def _take_alone(self) -> None:
+        self._take("queue")
+        gate, alone = self._locks["gate"], self._locks["alone"]
+        alone.reopen()
+        patience = PATIENCE
+        while True:
+            self._take("gate")
+            until = time.monotonic() + patience
+            while not (taken := alone.try_take()) and time.monotonic() < until:
+                time.sleep(POLL)
+            gate.let_go()
+            if taken:
+                return
+            time.sleep(BREATH)
+            patience *= 1.5
+
+    def _awaited(self, markers: Set[str]) -> str:
+        """Whom a test with these markers waits for at this step."""
+        for_all = self._step == SERIAL and SERIAL in markers
+        found = [other for other in _running(self.directory, self.row.path) if for_all or self._step in other.markers]
+        names = [other.name for other in found if not other.waits]
+        if not names:  # then it waits behind others that wait
+            names = [f"{other.name}, which waits too" for other in found]
+        return ("" if for_all else f"{self._step} ") + (", ".join(sorted(names)) or "a test that is over by now")
 
     def leave(self) -> None:
         if os.getpid() != self._process:
@@ -257,6 +323,7 @@ def _has_redis() -> bool:
 
 _meeting: _Meeting | None = None
 _asked = False
+_handed_over: Path | None = None
 
 
 def _joined() -> _Meeting | None:
@@ -277,8 +344,7 @@ def _find() -> Path | None:
     shared = os.environ.get("HARNESS_SHARED")
     if shared and shared not in within:
         return Path(shared)
-    testrun = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    directory = temporary_directory(testrun) if testrun else None
+    directory = _handed_over
     if directory is None or str(directory) in within:
         return None
     directory.mkdir(mode=0o700, exist_ok=True)

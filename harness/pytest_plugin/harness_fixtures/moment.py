@@ -13,6 +13,7 @@ from .postgres import known_dsn, libpq_dsn
 
 BLOCKING = "blocking sessions"
 OTHERS = "running at that moment"
+WAITED = "a test that could not begin"
 
 _WITHIN = 2.0  # seconds
 
@@ -53,4 +54,7 @@ def _others() -> str:
         others = meeting.others()
     except OSError:  # the directory may be gone already, at the end of a run
         return ""
-    return "\n".join(f"{group} · {worker}: {test}, for {seconds:.1f} s" for group, worker, test, seconds in others)
+    return "\n".join(
+        f"{other.group} · {other.worker}: {other.test}, {'waits ' * other.waits}for {other.seconds:.1f} s"
+        for other in others
+    )

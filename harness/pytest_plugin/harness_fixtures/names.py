@@ -29,6 +29,10 @@ class Unique(str):
     def __call__(self, tag: str = "") -> str:
         return self._make(tag)
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """A copy, or what is read from a pickle, is a plain text."""
+        return str, (str(self),)
+
 
 def worker_of(config: pytest.Config) -> str:
     """`gw0`, `gw1`, … in a worker of pytest-xdist; else `master`."""

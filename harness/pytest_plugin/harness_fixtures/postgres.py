@@ -112,7 +112,8 @@ def transaction(postgres_dsn: str) -> Iterator[psycopg.Connection[Any]]:
         began: Any = None
 
         def begin(self) -> None:
-            self.began = self._time()
+            # The setting lasts only if it is committed.
+            self.began = self._read("SELECT transaction_timestamp(), set_config('harness.began', 'yes', false)")
 
         def commit(self) -> None:
             raise psycopg.ProgrammingError(_NOT_YOURS_TO_COMMIT)
@@ -122,13 +123,18 @@ def transaction(postgres_dsn: str) -> Iterator[psycopg.Connection[Any]]:
             self.begin()
 
         def was_committed(self) -> bool:
-            """Whether another transaction runs than the one that `begin` saw: SQL has ended that."""
+            """Whether SQL has ended the transaction that `begin` saw. After an error: whether it was committed."""
             status, statuses = self.info.transaction_status, psycopg.pq.TransactionStatus
-            return bool(status == statuses.IDLE or (status == statuses.INTRANS and self._time() != self.began))
+            if status == statuses.INERROR:
+                super().rollback()
+                return bool(self._read("SELECT current_setting('harness.began', true)") == "yes")
+            if status == statuses.INTRANS:
+                return bool(self._read("SELECT transaction_timestamp()") != self.began)
+            return bool(status == statuses.IDLE)
 
-        def _time(self) -> Any:
+        def _read(self, query: str) -> Any:
             with self.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-                return cursor.execute("SELECT transaction_timestamp()").fetchone()
+                return cursor.execute(query).fetchone()[0]
 
     connection = RolledBack.connect(libpq_dsn(postgres_dsn))
     try:

@@ -153,7 +153,7 @@ class RedisDatabase(Redis):
     make = "database"
     labelled = True
     server = "redis64"
-    roles = frozenset({"url", "prefix"})
+    roles = frozenset({"url"})
 
     def exclusive(self, variables: Mapping[str, str]) -> frozenset[str]:
         return frozenset({variables["REDIS_URL"]})
@@ -222,7 +222,6 @@ class Tenant(World):
     server = "tenants"
     roles = frozenset({"name"})
     key_variable = "PLATFORM_KEY"
-    tells = True
 
     def keys(self) -> dict[str, Any]:
         return {

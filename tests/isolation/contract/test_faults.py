@@ -14,7 +14,7 @@ from isolation.contract.wire import Wire
 from isolation.contract.world import OTHER_PROJECT_ID, OTHER_RUN, World, finish, lease_with
 from projects import eventually
 
-from harness.isolation.journal import Journal
+from harness.isolation.journal import Journal, all_standing
 from harness.isolation.lease import Kind
 from harness.isolation.sweep import Swept, sweep, sweep_expired
 
@@ -28,7 +28,7 @@ def clean_up(world: World, journals: Path) -> Swept:
     world.settle()
     kind = world.make_kind(OTHER_RUN)
     swept = sweep(journals, lambda _entry, _kind: kind)
-    sweep_expired({"entry": kind}, swept)
+    sweep_expired({"entry": kind}, swept, all_standing(journals))
     kind.close()
     return swept
 

@@ -51,7 +51,6 @@ class World(abc.ABC):
     server: ClassVar[str] = ""  # which one the test has to run; empty: this machine is enough
     roles: ClassVar[frozenset[str]] = frozenset()
     labelled: ClassVar[bool] = False  # whether its things bear labels
-    tells: ClassVar[bool] = False  # whether it says once, as an error of `release`, that what it made has vanished
     hows: ClassVar[tuple[str, ...]] = ("before", "after")  # the ways in which its wire is broken
     key_variable: ClassVar[str] = ""
 
