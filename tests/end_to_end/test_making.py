@@ -1,4 +1,4 @@
-"""Runs that are stopped while an environment is being made, and what the harness could stumble over before it starts."""
+"""Runs that are stopped while an environment is made, and what the harness could stumble over before it starts."""
 
 import os
 import signal

@@ -67,7 +67,7 @@ def test_a_group_that_needs_more_than_is_free_starts_when_nobody_else_holds_any(
     assert run.give(ends("a")) == ["a passed", "start wide#1 on 0"]
 
 
-def test_what_does_not_run_makes_no_room(ends: Ends) -> None:
+def test_what_does_not_run_makes_no_room() -> None:
     groups = [make_group(f"g{n}", holds={"redis": 1}) for n in range(4)]
     off = make_phase("off", make_group("wide", holds={"redis": 9}))
     run = Run(make_phase("p", *groups), off, jobs=8, off={"off": "it is off"})
