@@ -15,6 +15,7 @@ from harness.events import AnyEvent
 from harness.files import RunFiles
 from harness.isolation.environments import Environments
 from harness.isolation.kept import Kept
+from harness.isolation.processes import end
 from harness.isolation.shared import Shared
 from harness.jobs import DEFAULTS, make_job, marks, run_variables
 from harness.model import Group, Job, Plan, Status
@@ -31,8 +32,8 @@ def visit(request: Request, group: Group, inside: Callable[[Job], int], notify: 
     try:
         with _ending_in_order():
             return _visit(request, group, inside, notify)
-    except _Ended as end:
-        return 128 + end.number
+    except _Ended as ended:
+        return 128 + ended.number
 
 
 def revisit(plan: Plan, kept: Kept, inside: Callable[[Mapping[str, str]], int]) -> int:
@@ -42,12 +43,21 @@ def revisit(plan: Plan, kept: Kept, inside: Callable[[Mapping[str, str]], int]) 
     """
     shared = Shared(Path(plan.project), kept.run_id)
     try:
+        env = {**kept.env, **shared.open(plan, needed=False)}
         with _ending_in_order():
-            return inside({**kept.env, **shared.open(plan, needed=False)})
-    except _Ended as end:
-        return 128 + end.number
+            try:
+                return inside(env)
+            finally:
+                _end(env)
+    except _Ended as ended:
+        return 128 + ended.number
     finally:
         shared.close()
+
+
+def _end(env: Mapping[str, str]) -> None:
+    """Ends what the visitor's program has left running: it was in an environment that goes, or among its processes."""
+    end(env["HARNESS_RUN_ID"], env["HARNESS_GROUP"], int(env["HARNESS_ATTEMPT"]), env["HARNESS_SHARED"])
 
 
 def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify: Callable[[AnyEvent], None]) -> int:
@@ -79,6 +89,7 @@ def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify:
             environments.ready()
             job = environments.enter(make_job(request, files, group, services.values, attempt=1, slot=0), Control())
             exits.callback(environments.leave, job, Status.PASSED)
+            exits.callback(_end, job.env)
             return inside(job)
 
 
@@ -95,14 +106,14 @@ def _ending_in_order() -> Iterator[None]:
     """SIGTERM and SIGHUP (the terminal was closed) raise _Ended, once, so that all is taken down on the way out."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
-    def end(number: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
         for other in before:
             signal.signal(other, signal.SIG_IGN)
         raise _Ended(number)
 
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # under nohup
-            signal.signal(number, end)
+            signal.signal(number, stop)
     try:
         yield
     finally:
