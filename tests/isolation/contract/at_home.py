@@ -16,6 +16,14 @@ from harness.isolation.lease import Lease, Made, new_token
 CLAIMS = Path("/tmp", f"harness-ports-{os.geteuid()}")
 
 
+def _inode(path: Path) -> int:
+    """0: it is gone; another process of tests has claims there, too."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
 class Ports(World):
     kind = "ports"
     roles = frozenset({"port"})
@@ -28,7 +36,7 @@ class Ports(World):
         ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
         locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
         inodes = {int(lock[5].rpartition(":")[2]) for lock in locks if lock[1] == "FLOCK" and int(lock[4]) in ours}
-        return [path for path in CLAIMS.iterdir() if path.stat().st_ino in inodes] if CLAIMS.exists() else []
+        return [path for path in CLAIMS.iterdir() if _inode(path) in inodes] if CLAIMS.exists() else []
 
     def inventory(self) -> frozenset[str]:
         return frozenset(f"claim {path.name}" for path in self.claims())
