@@ -42,9 +42,11 @@ class Wire:
             return self.said == self._at
 
     def _kill(self) -> None:
-        if self._pid:
+        with self._lock:
+            pid, self._pid = self._pid, None
+        if pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid(), signal.SIGKILL)
+                os.kill(pid(), signal.SIGKILL)
 
     def serve(self, client: socket.socket) -> None:
         """Carries one connection."""
@@ -79,12 +81,14 @@ class Wire:
 
     def _carry_answers(self, server: socket.socket, client: socket.socket, mute: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while data := server.recv(65536):
-                if mute.is_set():
-                    self._kill()
-                    break
+            while (data := server.recv(65536)) and not mute.is_set():
                 client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
+            if not mute.is_set():
+                client.shutdown(socket.SHUT_RDWR)
+        if mute.is_set():  # also where there was no answer, because what was said was a goodbye
+            self._kill()
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

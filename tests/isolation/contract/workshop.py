@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+LONGEST = 120  # seconds
 SYSTEM = ("open", "os.", "fcntl.", "socket.", "subprocess.")
 
 
@@ -73,7 +74,8 @@ def once(world: Any, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def churn(world: Any, order: dict[str, Any]) -> dict[str, Any]:
-    """Makes, uses and releases leases in four threads, until it is killed."""
+    """Makes, uses and releases leases in four threads, until it is killed: by itself, if nobody else does in time."""
+    signal.alarm(LONGEST)
     from isolation.contract.world import RUN, finish, lease_with
 
     from harness.isolation.journal import Journal
