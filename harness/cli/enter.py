@@ -26,7 +26,7 @@ EXAMPLES = """\b
 Examples:
   ./exec.sh local enter financial                   a shell in its environment
   ./exec.sh local enter financial -- pytest -x -k refund
-  ./exec.sh local test --parallel --keep-environment && ./exec.sh local enter financial"""
+  ./exec.sh local test --parallel --keep-environment; ./exec.sh local enter financial"""
 
 
 @click.command("enter", epilog=EXAMPLES, context_settings={"ignore_unknown_options": True})

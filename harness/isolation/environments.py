@@ -164,7 +164,6 @@ class Environments:
 
     def leave(self, job: Job, status: Status) -> Left:
         """As in Surroundings."""
-        leaked = False
         try:
             found = self._look_after(job)
             if self._keep:
@@ -175,7 +174,7 @@ class Environments:
             leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
         return Left(leaked or bool(found.immortal), tuple(found.told))
 
-    def _look_after(self, job: Job) -> "_Found":
+    def _look_after(self, job: Job) -> _Found:
         """What the attempt left behind that is not to be there, and what was touched while it ran."""
         checked = self._checked(job)
         inside = self._inside[job.attempt_id]

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.model import Noun
-from harness.ports import PortChooser
 
 TERM = 120.0
 """Seconds for which a lease is good if nobody renews it. Its run renews it far more often, as long as it lives."""
@@ -82,7 +81,6 @@ class Context:
     run_id: str
     variables: Mapping[str, str]  # of the run: the shell's, those of the env files, those of the plan
     stopping: threading.Event = field(default_factory=threading.Event)  # set: what is not made yet is not wanted now
-    ports: PortChooser = field(default_factory=PortChooser)
 
 
 class Kind(Protocol):
