@@ -15,6 +15,7 @@ from harness.isolation.lease import Context
 from harness.isolation.postgres import server as postgres_server
 from harness.isolation.postgres.kind import Postgres
 from harness.isolation.postgres.server import POOL, Server, ServerError
+from harness.ports import PortChooser
 
 MIGRATE = """
 import os, psycopg
@@ -125,7 +126,7 @@ def test_a_dsn_that_is_none_is_refused_without_its_password() -> None:
 
 
 def test_a_server_that_is_not_there(context: Context) -> None:
-    kind = Postgres(options(f"postgresql://me:secret@127.0.0.1:{context.ports.choose()}/d"), context)
+    kind = Postgres(options(f"postgresql://me:secret@127.0.0.1:{PortChooser().choose()}/d"), context)
     lease = lease_of(kind)
     for act in (lambda: make(kind, lease), lambda: kind.release(lease), kind.capacity, kind.expired):
         with pytest.raises(InfrastructureError, match=r"postgres at 127\.0\.0\.1:\d+/d: cannot .*refused") as failure:
