@@ -1,4 +1,4 @@
-"""process.py against real, ill-behaved children. Children say when they are ready; nobody sleeps and hopes."""
+"""process/ against real, ill-behaved children. Children say when they are ready; nobody sleeps and hopes."""
 
 import os
 import resource
@@ -111,7 +111,7 @@ class TestEnding:
     ) -> None:
         """Three that hold 50 MB and burn 0.3 s each are killed together with their leader."""
         sampler = Sampler(interval=1e9)  # it looks when it is told to
-        monkeypatch.setattr("harness.process.SAMPLER", sampler)
+        monkeypatch.setattr("harness.process.running.SAMPLER", sampler)
         control, output = Control(), bytearray()
 
         def look_when_all_are_ready(data: bytes) -> None:
