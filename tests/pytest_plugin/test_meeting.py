@@ -248,9 +248,10 @@ def test_a_serial_test_does_not_wait_for_ever_for_one_that_waits_for_the_next_of
     start: Start,
 ) -> None:
     """As with a lock in a fixture of a module: its second test has to run before the lock is free."""
-    holds_it, needs_it, serial = start("-", "-"), start("-"), start("serial", PATIENCE="0.05")
+    holds_it, needs_it = start("-", "-"), start("-")
     for process in (holds_it, needs_it):
         process.begins()
+    serial = start("serial", PATIENCE="0.05")  # only now: it would not have waited for what had not begun
     serial.waits()
     holds_it.goes_on()
     holds_it.begins()  # although the serial test came first
