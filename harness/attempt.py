@@ -15,7 +15,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -23,12 +23,14 @@ import msgspec
 from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
 from harness.model import Job, Outcome, Status
-from harness.process import Control, Exit, run
+from harness.process import Control, Exit, Leader, run
 from harness.results import KnownTests, Report, report_of
 from harness.teststream import TestStream
+from harness.warm import Pytest, Warm
 
 _NAMES_SHOWN = 3
 _TESTS_FAILED = 1  # of pytest's exit codes: tests failed, and nothing else went wrong
+NO_TESTS_RAN = 5  # of pytest's exit codes
 
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
@@ -74,12 +76,17 @@ class Surroundings(Protocol):
 
 
 def run_attempt(
-    job: Job, notify: Notify, control: Control | None = None, surroundings: Surroundings | None = None
+    job: Job,
+    notify: Notify,
+    control: Control | None = None,
+    surroundings: Surroundings | None = None,
+    warm: Warm | None = None,
 ) -> Outcome:
-    """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it."""
+    """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it; `warm` may fork
+    its processes."""
     control = control or Control()
     if surroundings is None:
-        return _run(job, notify, control)
+        return _run(job, notify, control, warm)
     started_at, started = time.time(), time.monotonic()
     try:
         inside = surroundings.enter(job, control)
@@ -92,7 +99,7 @@ def run_attempt(
         log.open(f"{_header(job, started_at)}{why}\n")
         log.close()
         return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
-    outcome = _run(inside, notify, control)
+    outcome = _run(inside, notify, control, warm)
     try:
         left = surroundings.leave(inside, outcome.status)
     except Exception as error:
@@ -107,7 +114,7 @@ def run_attempt(
     )
 
 
-def _run(job: Job, notify: Notify, control: Control) -> Outcome:
+def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
     started_at, started = time.time(), time.monotonic()
     log = _Log(job.log)
     tests = KnownTests(job.group, job.attempt, notify)
@@ -119,32 +126,44 @@ def _run(job: Job, notify: Notify, control: Control) -> Outcome:
             source.feed(data)
         notify(Output(job.group, data))
 
+    def note(reason: str) -> None:
+        log.write(f"=== a pytest of its own: {_printable(reason)}\n".encode(errors="backslashreplace"))
+
     def spawned(pid: int) -> None:
         notify(AttemptSpawned(group=job.group, attempt=job.attempt, pid=pid, argv=job.argv))
 
-    ended = source = None
+    source: TestStream | Report | None = None
+    ends: list[Exit] = []
+    problems: list[str] = []
     reason = ""
     failed_tests: tuple[str, ...] = ()
     try:
-        source = _source(job, tests)
         if not log.open(_header(job, started_at)):
             status = Status.ERROR
         elif not control.request:
-            ended = run(
-                job.argv,
-                env=job.env,
-                directory=job.directory,
-                output=output,
-                timeout=job.timeout,
-                grace=job.grace,
-                control=control,
-                spawned=spawned,
-                side=source.feed if source and job.reports_tests else None,
-            )
-            problem = source.close() if source else ""
-            status, reason = _judge(job, ended, tests, problem)
-            failed_tests = _failed_alone(job, ended, status, tests, problem)
-            if not ended.stopped:  # or a test that we broke off would count as one that failed
+            for process in _processes(job):
+                source = _source(job, tests)
+                ended = run(
+                    (*process.argv, *process.tests),
+                    env=job.env,
+                    directory=job.directory,
+                    output=output,
+                    timeout=max(0.0, job.timeout - (time.monotonic() - started)) if ends else job.timeout,
+                    grace=job.grace,
+                    control=control,
+                    spawned=spawned,
+                    side=source.feed if source and job.reports_tests else None,
+                    launch=warm.launch(process, job.group, note) if warm and job.warm else Leader.start,
+                )
+                ends.append(ended)
+                problems.append(source.close() if source else "")
+                if ended.timed_out or ended.stopped:
+                    break
+            problem = next(filter(None, problems), "")
+            whole = _together(ends)
+            status, reason = _judge(job, whole, tests, problem)
+            failed_tests = _failed_alone(job, whole, status, tests, problem)
+            if not whole.stopped:  # or a test that we broke off would count as one that failed
                 tests.close(reason)
         else:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
@@ -156,7 +175,38 @@ def _run(job: Job, notify: Notify, control: Control) -> Outcome:
     log.close()
     if log.problem:
         status, reason, failed_tests = Status.ERROR, log.problem, ()
-    return _outcome(job, status, reason, failed_tests, ended, started_at, time.monotonic() - started)
+    whole_or_none = _together(ends) if ends else None
+    return _outcome(job, status, reason, failed_tests, whole_or_none, started_at, time.monotonic() - started)
+
+
+def _processes(job: Job) -> list[Pytest]:
+    """The processes of the attempt, one after the other."""
+    words = job.argv[: len(job.argv) - len(job.tests)]
+    each = [(test,) for test in job.tests] if job.process == "file" else [job.tests]
+    return [Pytest(words, tests, job.directory) for tests in each]
+
+
+def _together(ends: list[Exit]) -> Exit:
+    """The ends of an attempt's processes as one: that of the process which went worst, and what all of them used."""
+    return replace(
+        max(ends, key=_gravity),
+        started_at=ends[0].started_at,
+        duration=sum(end.duration for end in ends),
+        cpu_seconds=sum(end.cpu_seconds for end in ends),
+        peak_memory=max(end.peak_memory for end in ends),
+        timed_out=any(end.timed_out for end in ends),
+        stopped=any(end.stopped for end in ends),
+        leaked=any(end.leaked for end in ends),
+    )
+
+
+def _gravity(end: Exit) -> int:
+    """Of several: a process that had no tests is as good as one whose tests passed, unless none had any."""
+    if end.timed_out or end.stopped:
+        return 5
+    if end.exit_code is None:
+        return 4
+    return {NO_TESTS_RAN: 0, 0: 1, _TESTS_FAILED: 2}.get(end.exit_code, 3)
 
 
 def _failure(error: Exception) -> str:
@@ -319,8 +369,12 @@ class _Log:
 def _header(job: Job, started_at: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
     line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
-    # A command of several lines must not make a header of several lines.
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line) + "\n"
+    return _printable(line) + "\n"
+
+
+def _printable(text: str) -> str:
+    """On one line: a command of several must not make a header of several."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _some(names: list[str]) -> str:

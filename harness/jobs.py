@@ -2,7 +2,7 @@
 yet."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.files import RunFiles
@@ -10,7 +10,8 @@ from harness.model import Group, Job
 from harness.planning.substitute import substitute
 from harness.planning.variables import group_variables
 from harness.request import Request
-from harness.runners import runner_for
+from harness.runners import PLUGIN_DIRECTORY, runner_for
+from harness.warm import Pytest
 
 # Where nobody says otherwise. Without it a log ends in mid-line when its group is killed.
 DEFAULTS = {"PYTHONUNBUFFERED": "1"}
@@ -40,13 +41,30 @@ def run_variables(request: Request, run_id: str, values: Values) -> dict[str, st
     return variables(request, Group(name="", phase="", services=request.services), run_id, values)
 
 
+def parent_variables(request: Request, run_id: str, values: Values, hidden: Collection[str]) -> dict[str, str]:
+    """Those of a process that is forked for groups of the run: none that one of them is not given."""
+    own = run_variables(request, run_id, values)
+    shown = {name: value for name, value in own.items() if name not in hidden}
+    return _with_pythonpath(shown, str(PLUGIN_DIRECTORY))
+
+
+def warm_processes(request: Request, groups: Iterable[Group]) -> Iterator[Pytest]:
+    """Every process of these groups that may be a fork, but for retries."""
+    for group in groups:
+        launch = runner_for(group).command(group, python=request.python, options=request.pytest)
+        if launch.warm:
+            words = launch.argv[: len(launch.argv) - len(group.tests)]
+            for tests in [(test,) for test in group.tests] if group.process == "file" else [group.tests]:
+                yield Pytest(words, tests, _directory(request, group))
+
+
 def make_job(request: Request, files: RunFiles, group: Group, values: Values, *, attempt: int, slot: int) -> Job:
     """An attempt of `group`: what to run, where, with which variables, until when."""
     launch = runner_for(group).command(group, python=request.python, options=request.pytest)
     env = variables(request, group, files.run_id, values) | launch.env
     argv = launch.argv if group.tests else tuple(substitute(word, {}, values) for word in launch.argv)
     if launch.pythonpath:
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [launch.pythonpath, env.get("PYTHONPATH", "")]))
+        env = _with_pythonpath(env, launch.pythonpath)
     env |= {"HARNESS_GROUP": group.name, "HARNESS_ATTEMPT": str(attempt), "HARNESS_SLOT": str(slot)}
     return Job(
         run_id=files.run_id,
@@ -55,13 +73,24 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
         slot=slot,
         argv=argv,
         env=env,
-        directory=str(Path(request.plan.project, request.plan.test_root if group.tests else "")),
+        directory=_directory(request, group),
         log=str(files.group_log(group.name)),
         timeout=group.timeout,
         grace=group.grace,
         statuses=launch.statuses,
+        tests=group.tests,
+        process=group.process,
+        warm=launch.warm,
         reports_tests=launch.reports_tests,
         results=group.results,
         isolate=group.isolate,
         workers=group.workers,
     )
+
+
+def _directory(request: Request, group: Group) -> str:
+    return str(Path(request.plan.project, request.plan.test_root if group.tests else ""))
+
+
+def _with_pythonpath(env: dict[str, str], first: str) -> dict[str, str]:
+    return env | {"PYTHONPATH": os.pathsep.join(filter(None, [first, env.get("PYTHONPATH", "")]))}

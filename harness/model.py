@@ -104,6 +104,8 @@ class Group(Noun, frozen=True):
     holds: dict[str, int] = {}  # what its environments use up: entry of `isolate` -> units (planning/kinds.py)
     workers: int = 0  # 0: pytest runs in one process
     dist: Literal["load", "loadfile", "loadscope", "worksteal"] = "loadfile"
+    process: Literal["group", "file"] = "group"  # whether each of `tests` has a process of its own
+    warm: bool = True  # its processes may be forks of one in which pytest is loaded
     inputs: tuple[str, ...] = ()  # globs, relative to the project
     results: str = ""  # FORMAT:PATH or FORMAT, where a command leaves the results of its tests
     partial: bool = False  # in this run, some of its tests were left out by the options
@@ -248,6 +250,9 @@ class Job(Noun, frozen=True):
     grace: float
     statuses: dict[int, Status]  # what an exit code means; any other is `failed`
     reports_tests: bool  # whether the process streams test events (harness/pytest_plugin)
+    tests: tuple[str, ...] = ()  # the last words of `argv`, where pytest runs them
+    process: Literal["group", "file"] = "group"  # as in Group
+    warm: bool = False  # as in Group, and somebody could fork it
     results: str = ""  # as in Group
     isolate: tuple[str, ...] = ()  # as in Group
     workers: int = 0  # as in Group: each has environments of its own

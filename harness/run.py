@@ -38,7 +38,7 @@ from harness.events import (
 from harness.executors import EXECUTORS
 from harness.files import RunFiles
 from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, make_job, marks, run_variables
+from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
 from harness.model import Group, Outcome
 from harness.reporters import Reporters
 from harness.request import Request
@@ -62,6 +62,7 @@ from harness.scheduling.messages import (
     Wake,
 )
 from harness.services import Services
+from harness.warm import Warm
 
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
@@ -107,7 +108,12 @@ class _Run:
             has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
         )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments)
+        self.warm = Warm(
+            warm_processes(request, self.starting()),
+            variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
+            warn=lambda message: self.inbox.put(Warned(message=message)),
+        )
+        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
         self.dispatcher = Dispatcher(
             request.phases,
             jobs=request.jobs,
@@ -133,8 +139,10 @@ class _Run:
                 self.loop()
             finally:
                 self.environments.stop_making()
+                self.warm.stop()
                 try:
                     self.executor.close()
+                    self.warm.close()
                     if not self.services_up:
                         self.services.stop()  # or their start would not end
                     if start_up.ident is not None:
@@ -220,6 +228,7 @@ class _Run:
         actions = self.dispatcher.handle(given, time.monotonic() - self.began)
         if self.dispatcher.stopped_by:
             self.environments.stop_making()
+            self.warm.stop()
         for action in actions:
             match action:
                 case Start():

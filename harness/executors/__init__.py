@@ -11,6 +11,7 @@ from harness.attempt import Output, Surroundings
 from harness.events import AnyEvent
 from harness.executors.local import LocalExecutor
 from harness.model import Job, Outcome
+from harness.warm import Warm
 
 
 class Executor(Protocol):
@@ -33,6 +34,6 @@ class Executor(Protocol):
         ...
 
 
-EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None], Surroundings], Executor]] = {
+EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None], Surroundings, Warm], Executor]] = {
     "local": LocalExecutor
 }

@@ -8,18 +8,24 @@ from harness.attempt import Output, Surroundings, run_attempt
 from harness.events import AnyEvent
 from harness.model import Job, Outcome
 from harness.process import Control
+from harness.warm import Warm
 
 
 class LocalExecutor:
     """At most `jobs` attempts at a time; more wait for a thread. Threads start as they are needed and are kept."""
 
     def __init__(
-        self, jobs: int, notify: Callable[[AnyEvent | Output], None], surroundings: Surroundings | None = None
+        self,
+        jobs: int,
+        notify: Callable[[AnyEvent | Output], None],
+        surroundings: Surroundings | None = None,
+        warm: Warm | None = None,
     ) -> None:
         """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around
-        each."""
+        each; `warm` may fork their processes."""
         self._notify = notify
         self._surroundings = surroundings
+        self._warm = warm
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
         self._lock = threading.Lock()
         self._controls: dict[str, Control] = {}  # by attempt id, of those that have not ended
@@ -52,7 +58,7 @@ class LocalExecutor:
 
     def _run(self, job: Job, control: Control) -> Outcome:
         try:
-            return run_attempt(job, self._notify, control, self._surroundings)
+            return run_attempt(job, self._notify, control, self._surroundings, self._warm)
         finally:
             with self._lock:
                 del self._controls[job.attempt_id]

@@ -130,6 +130,11 @@ class Environments:
         self._watch = Watch(checked, sentinels, self._warn)
         return {name: capacity for name, capacity in capacities.items() if capacity is not None}
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The variables that some group is not given; known once they are `ready`."""
+        return frozenset().union(*(self._hidden(name) for name in self._entries))
+
     def stop_making(self) -> None:
         """What is not made yet is not wanted any more. From any thread, also before `ready`; releasing goes on."""
         self._stopping.set()

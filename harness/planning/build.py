@@ -104,7 +104,7 @@ def _group(
     tests: Mapping[Path, tuple[str, ...]],
 ) -> Group:
     values = dict(row)
-    for key in ("timeout", "grace", "retries", "retry_delay", "retry_alone"):
+    for key in ("timeout", "grace", "retries", "retry_delay", "retry_alone", "warm"):
         if values[key] is None:
             values[key] = run[key]
     own = [entry for entry in isolation if entry.name in row["isolate"]]

@@ -56,6 +56,12 @@ RUN = Table(
         "Retries wait until nothing else of the phase runs or could start; in a sequential phase that is at once.",
     ),
     Key(
+        "warm",
+        SWITCH,
+        True,
+        "pytest is loaded once, and forked for each group that would load the same; on Linux.",
+    ),
+    Key(
         "flaky",
         Choice("pass", "fail"),
         "pass",
@@ -185,6 +191,13 @@ GROUP = Table(
         NAMES,
         [],
         "Entries of `[isolation.NAME]` that it gets one each of.",
+    ),
+    Key("warm", SWITCH, None, "pytest is loaded once, and forked for it.", "that of `[run]`"),
+    Key(
+        "process",
+        Choice("group", "file"),
+        "group",
+        "What has a process of its own: the whole group, or each of its `tests`, one after the other.",
     ),
     Key("workers", Count(0), 0, "Of pytest-xdist; it then takes as many slots. 0: one process, no xdist."),
     Key("dist", Choice("loadfile", "load", "loadscope", "worksteal"), "loadfile", "How the workers share the tests."),

@@ -220,10 +220,19 @@ def _open_pipe() -> _Pipe | None:
         return None
 
 
-_pipe = _open_pipe()
-if _pipe:
-    # Now, and not when the session starts: a conftest may end the process.
-    _pipe.send("begin")
+_pipe: _Pipe | None = None
+
+
+def begin() -> None:
+    """Looks for the pipe, and says that a session begins: when this is loaded, because a conftest may end the process;
+    and in a process that was forked from one in which there was none (harness_warm)."""
+    global _pipe
+    _pipe = _open_pipe()
+    if _pipe:
+        _pipe.send("begin")
+
+
+begin()
 
 
 def pytest_configure(config: pytest.Config) -> None:

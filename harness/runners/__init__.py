@@ -3,9 +3,9 @@
 from harness.model import Group
 from harness.runners.command import CommandRunner
 from harness.runners.launch import Launch, PytestOptions, Runner
-from harness.runners.pytest import PytestRunner
+from harness.runners.pytest import PLUGIN_DIRECTORY, PytestRunner
 
-__all__ = ["RUNNERS", "Launch", "PytestOptions", "Runner", "runner_for"]
+__all__ = ["PLUGIN_DIRECTORY", "RUNNERS", "Launch", "PytestOptions", "Runner", "runner_for"]
 
 RUNNERS: dict[str, Runner] = {"pytest": PytestRunner(), "command": CommandRunner()}
 

@@ -21,6 +21,7 @@ class Launch:
     argv: tuple[str, ...]
     statuses: dict[int, Status] = field(default_factory=lambda: {0: Status.PASSED})  # as in Job
     reports_tests: bool = False
+    warm: bool = False  # as in Job
     env: dict[str, str] = field(default_factory=dict)  # over everybody else's
     pythonpath: str = ""  # a directory to put before PYTHONPATH
 

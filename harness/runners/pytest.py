@@ -8,6 +8,7 @@ addopts or `config.cache` in its conftest.
 
 from pathlib import Path
 
+from harness.attempt import NO_TESTS_RAN
 from harness.model import Group, Status
 from harness.runners.launch import Launch, PytestOptions
 
@@ -16,8 +17,6 @@ PLUGIN_DIRECTORY = Path(__file__).parent.parent / "pytest_plugin"
 
 FIXTURES = "harness_fixtures"
 """The plugin for tests, as pytest's -p and PYTEST_PLUGINS name it."""
-
-_NO_TESTS_RAN = 5  # of pytest's exit codes; the others (interrupted, internal error, usage error) are failures
 
 
 class PytestRunner:
@@ -33,7 +32,8 @@ class PytestRunner:
         none_asked_for = options.markers or options.keyword
         return Launch(
             argv=(*argv, *group.tests),
-            statuses={0: Status.PASSED, _NO_TESTS_RAN: Status.SKIPPED if none_asked_for else Status.NO_TESTS},
+            statuses={0: Status.PASSED, NO_TESTS_RAN: Status.SKIPPED if none_asked_for else Status.NO_TESTS},
             reports_tests=True,
+            warm=group.warm and not group.workers,  # the workers of pytest-xdist are processes of its own
             pythonpath=str(PLUGIN_DIRECTORY),
         )

@@ -1,0 +1,274 @@
+"""Warm parents: pytest is loaded once, and forked for each attempt that would load the same.
+
+Protocol: `Warm` is made once a run, with all that it may be asked for; `launch` says how one attempt is started, which
+is by a fork where that is right and as a pytest of its own where it is not, and `stop` and `close` end the parents. The
+other side, what it must not share and how it finds out, is harness/pytest_plugin/harness_warm, with the messages.
+
+A parent is started when the first attempt wants it, in the directory and with the words of that attempt's pytest, and
+only if more than one process can come of it. It is given the run's variables, which no group's own are among, and none
+that is hidden from any group.
+
+A fork becomes our child, because we are a subreaper: whoever ends and reaps it need not know where it came from. That
+makes it Linux only; elsewhere every attempt has a pytest of its own.
+"""
+
+import array
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from harness.process import SIDE_VARIABLE, Launch, Leader
+
+LOADS_WITHIN = 60.0  # seconds
+_ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
+_ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
+_PR_SET_CHILD_SUBREAPER = 36
+_SETTINGS = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+    "setup.py",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pytest:
+    """One process of pytest as data: `PYTHON -m pytest WORDS… TESTS…`."""
+
+    argv: tuple[str, ...]  # without the tests
+    tests: tuple[str, ...]
+    directory: str
+
+    @property
+    def loads(self) -> tuple[object, ...]:
+        """Equal for those that load the same settings and the same conftests before they collect.
+
+        pytest looks for them from its arguments upward: for conftests from each, for settings from their common
+        directory.
+        """
+        places = {Path(self.directory, test.partition("::")[0]).parent for test in self.tests}
+        common = os.path.commonpath(places)
+        conftests = {conftest for place in places for conftest in _above(place, ("conftest.py",))}
+        return self.argv, self.directory, frozenset(conftests), _above(Path(common), _SETTINGS) or common
+
+
+@lru_cache(maxsize=10_000)
+def _above(place: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of these names in a directory and in those above it."""
+    directories = (place, *place.parents)
+    return tuple(path for directory in directories for name in names if (path := directory / name).is_file())
+
+
+class Warm:
+    """The parents of a run. Thread-safe."""
+
+    def __init__(
+        self,
+        expected: Iterable[Pytest],
+        *,
+        variables: Callable[[], Mapping[str, str]],
+        warn: Callable[[str], None],
+    ) -> None:
+        """`expected`: every process of the run that may be a fork. `variables` are those of a parent, asked for when it
+        starts. `warn` is told, once for each reason, why some are none."""
+        self._variables = variables
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+        counts: Counter[tuple[object, ...]] = Counter()
+        tests: dict[tuple[object, ...], list[str]] = {}
+        for each in expected if sys.platform == "linux" else ():
+            counts[each.loads] += 1
+            tests.setdefault(each.loads, []).extend(each.tests)
+        self._parents = {
+            loads: _Parent(tuple(dict.fromkeys(tests[loads]))) for loads, count in counts.items() if count > 1
+        }
+
+    def launch(self, pytest: Pytest, group: str, note: Callable[[str], None]) -> Launch:
+        """How to start this process. `note` is told why it is no fork, where it could have been one."""
+
+        def start(
+            argv: Sequence[str], *, env: Mapping[str, str], directory: str | Path, output: int, inherited: Sequence[int]
+        ) -> Leader:
+            parent = self._parents.get(pytest.loads)
+            answer = parent.fork(pytest, self._variables, env, (output, *inherited)) if parent else ""
+            if isinstance(answer, int):
+                return Leader(answer)
+            if answer:
+                note(answer)
+                self._tell(group, answer)
+            return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited)
+
+        return start
+
+    def stop(self) -> None:
+        """Whoever waits for a parent waits no longer. From any thread."""
+        for parent in self._parents.values():
+            parent.stop()
+
+    def close(self) -> None:
+        """End the parents. Their children are not theirs any more."""
+        self.stop()
+        for parent in self._parents.values():
+            parent.close()
+
+    def _tell(self, group: str, reason: str) -> None:
+        with self._lock:
+            if reason in self._told:
+                return
+            self._told.add(reason)
+        self._warn(
+            f"{group} has a pytest of its own, as may others: {reason}. "
+            "If that is as it should be, say `warm = false` in [run] or at the group"
+        )
+
+
+class _Parent:
+    """One parent, started when it is first wanted."""
+
+    def __init__(self, tests: tuple[str, ...]) -> None:
+        """`tests`: all that it may be asked for."""
+        self._tests = tests
+        self._asking = threading.Lock()
+        self._changing = threading.Lock()
+        self._control: socket.socket | None = None
+        self._leader: Leader | None = None
+        self._is_stopped = False
+        self._cold = ""  # why it forks nothing
+
+    def fork(
+        self,
+        pytest: Pytest,
+        variables: Callable[[], Mapping[str, str]],
+        env: Mapping[str, str],
+        descriptors: Sequence[int],
+    ) -> int | str:
+        """The pid of a child that is ours and leads a session of its own; or why there is none."""
+        with self._asking:
+            if not self._leader and not self._cold:
+                self._cold = self._start(pytest, variables())
+            if self._cold:
+                return self._cold
+            own = {name: value for name, value in env.items() if name != SIDE_VARIABLE}
+            try:
+                answer = self._ask({"tests": pytest.tests, "env": own}, descriptors)
+            except (OSError, ValueError):
+                self._cold = "the process in which pytest was loaded has ended"
+                return self._cold
+            pid = answer.get("pid")
+            return pid if isinstance(pid, int) else str(answer.get("cold"))
+
+    def stop(self) -> None:
+        with self._changing:
+            self._is_stopped = True
+            if self._control:
+                with contextlib.suppress(OSError):
+                    self._control.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with self._asking:
+            self._cold = self._cold or "the run is over"
+            if self._control:
+                self._control.close()
+            if self._leader:
+                self._leader.reap()
+                self._leader = None
+
+    def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> str:
+        """Why it cannot be asked; empty: it can."""
+        _adopt_grandchildren()
+        ours, theirs = socket.socketpair()
+        with self._changing:
+            if self._is_stopped:
+                return "the run is being stopped"
+            self._control = ours
+        python, _, _, *words = pytest.argv
+        argv = [
+            python,
+            "-m",
+            "harness_warm",
+            str(theirs.fileno()),
+            "",
+            "-p",
+            "harness_warm.hooks",
+            *words,
+            *pytest.tests,
+        ]
+        # What it prints until it forks, each child says again.
+        with theirs, tempfile.TemporaryFile() as said:
+            try:
+                self._leader = Leader.start(
+                    [*argv, *words, *pytest.tests],
+                    env={**variables, "HARNESS_ROOM": _ROOM},
+                    directory=pytest.directory,
+                    output=said.fileno(),
+                    inherited=(theirs.fileno(),),
+                )
+            except (OSError, ValueError) as error:
+                return f"it could not be loaded: {error}"
+        try:
+            return str(self._introduce().get("cold", ""))
+        except (OSError, ValueError):
+            return "it could not be loaded"
+
+    def _introduce(self) -> dict[str, object]:
+        answer: dict[str, object] = {"again": True}
+        while answer.get("again"):
+            self._send({"tests": self._tests}, ())
+            answer = self._receive(LOADS_WITHIN)
+        return answer
+
+    def _ask(self, request: Mapping[str, object], descriptors: Sequence[int]) -> dict[str, object]:
+        while True:
+            self._send(request, descriptors)
+            answer = self._receive(_ANSWERS_WITHIN)
+            if not answer.get("again"):
+                return answer
+            if cold := self._introduce().get("cold"):
+                self._cold = str(cold)
+                return {"cold": cold}
+
+    def _send(self, message: Mapping[str, object], descriptors: Sequence[int]) -> None:
+        assert self._control
+        body = json.dumps(message).encode()
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self._control.sendmsg([len(body).to_bytes(8, "big")], rights)
+        self._control.sendall(body)
+
+    def _receive(self, within: float) -> dict[str, object]:
+        assert self._control
+        self._control.settimeout(within)
+        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8), "big")))
+        if not isinstance(answer, dict):
+            raise ValueError("no answer")
+        return answer
+
+    def _exactly(self, count: int) -> bytes:
+        assert self._control
+        data = b""
+        while len(data) < count:
+            if not (some := self._control.recv(count - len(data))):
+                raise OSError("it has ended")
+            data += some
+        return data
+
+
+@lru_cache(maxsize=1)
+def _adopt_grandchildren() -> None:
+    """What a child of ours leaves behind becomes our child: prctl(2), for as long as we live."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
