@@ -44,6 +44,10 @@ _SETTINGS = (
 )
 
 
+class Cold(Exception):
+    """Why a process is no fork; empty: that is nobody's concern."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pytest:
     """One process of pytest as data: `PYTHON -m pytest WORDS… TESTS…`."""
@@ -103,13 +107,13 @@ class Warm:
         def start(
             argv: Sequence[str], *, env: Mapping[str, str], directory: str | Path, output: int, inherited: Sequence[int]
         ) -> Leader:
-            parent = self._parents.get(pytest.loads)
-            answer = parent.fork(pytest, self._variables, env, (output, *inherited)) if parent else ""
-            if isinstance(answer, int):
-                return Leader(answer)
-            if answer:
-                note(answer)
-                self._tell(group, answer)
+            if parent := self._parents.get(pytest.loads):
+                try:
+                    return Leader(parent.fork(pytest, self._variables, env, (output, *inherited)))
+                except Cold as cold:
+                    if reason := str(cold):
+                        note(reason)
+                        self._tell(group, reason)
             return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited)
 
         return start
@@ -143,11 +147,11 @@ class _Parent:
         """`tests`: all that it may be asked for."""
         self._tests = tests
         self._asking = threading.Lock()
-        self._changing = threading.Lock()
+        self._ending = threading.Lock()
         self._control: socket.socket | None = None
         self._leader: Leader | None = None
         self._is_stopped = False
-        self._cold = ""  # why it forks nothing
+        self._cold = ""  # why it will never fork anything
 
     def fork(
         self,
@@ -155,24 +159,27 @@ class _Parent:
         variables: Callable[[], Mapping[str, str]],
         env: Mapping[str, str],
         descriptors: Sequence[int],
-    ) -> int | str:
-        """The pid of a child that is ours and leads a session of its own; or why there is none."""
+    ) -> int:
+        """The pid of a child that is ours and leads a session of its own. Raises Cold where there can be none."""
         with self._asking:
-            if not self._leader and not self._cold:
-                self._cold = self._start(pytest, variables())
-            if self._cold:
-                return self._cold
+            if self._cold or self._is_stopped:
+                raise Cold("" if self._is_stopped else self._cold)
             own = {name: value for name, value in env.items() if name != SIDE_VARIABLE}
             try:
+                if not self._leader:
+                    self._start(pytest, variables())
                 answer = self._ask({"tests": pytest.tests, "env": own}, descriptors)
-            except (OSError, ValueError):
-                self._cold = "the process in which pytest was loaded has ended"
-                return self._cold
-            pid = answer.get("pid")
-            return pid if isinstance(pid, int) else str(answer.get("cold"))
+            except (OSError, ValueError, Cold) as error:
+                gone = "the process in which pytest is loaded has ended, or does not answer"
+                self._cold = str(error) if isinstance(error, Cold) else gone
+                self._end()
+                raise Cold("" if self._is_stopped else self._cold) from error
+            if "cold" in answer:
+                raise Cold(str(answer["cold"]))
+            return int(str(answer["pid"]))
 
     def stop(self) -> None:
-        with self._changing:
+        with self._ending:
             self._is_stopped = True
             if self._control:
                 with contextlib.suppress(OSError):
@@ -181,55 +188,43 @@ class _Parent:
     def close(self) -> None:
         with self._asking:
             self._cold = self._cold or "the run is over"
-            if self._control:
-                self._control.close()
-            if self._leader:
-                self._leader.reap()
-                self._leader = None
+            self._end()
 
-    def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> str:
-        """Why it cannot be asked; empty: it can."""
+    def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> None:
         _adopt_grandchildren()
         ours, theirs = socket.socketpair()
-        with self._changing:
-            if self._is_stopped:
-                return "the run is being stopped"
+        with self._ending:
             self._control = ours
         python, _, _, *words = pytest.argv
-        argv = [
-            python,
-            "-m",
-            "harness_warm",
-            str(theirs.fileno()),
-            "",
-            "-p",
-            "harness_warm.hooks",
-            *words,
-            *pytest.tests,
-        ]
+        start = [python, "-m", "harness_warm", str(theirs.fileno()), "", "-p", "harness_warm.hooks"]
         # What it prints until it forks, each child says again.
         with theirs, tempfile.TemporaryFile() as said:
-            try:
-                self._leader = Leader.start(
-                    [*argv, *words, *pytest.tests],
-                    env={**variables, "HARNESS_ROOM": _ROOM},
-                    directory=pytest.directory,
-                    output=said.fileno(),
-                    inherited=(theirs.fileno(),),
-                )
-            except (OSError, ValueError) as error:
-                return f"it could not be loaded: {error}"
-        try:
-            return str(self._introduce().get("cold", ""))
-        except (OSError, ValueError):
-            return "it could not be loaded"
+            self._leader = Leader.start(
+                [*start, *words, *pytest.tests],
+                env={**variables, "HARNESS_ROOM": _ROOM},
+                directory=pytest.directory,
+                output=said.fileno(),
+                inherited=(theirs.fileno(),),
+            )
+        self._introduce()
 
-    def _introduce(self) -> dict[str, object]:
+    def _end(self) -> None:
+        """Ends the parent, if there is one, and what it has started itself; its children are not its own any more."""
+        with self._ending:
+            if self._control:
+                self._control.close()
+            self._control = None
+        if self._leader:
+            self._leader.reap()
+        self._leader = None
+
+    def _introduce(self) -> None:
         answer: dict[str, object] = {"again": True}
         while answer.get("again"):
             self._send({"tests": self._tests}, ())
             answer = self._receive(LOADS_WITHIN)
-        return answer
+        if "cold" in answer:
+            raise Cold(str(answer["cold"]))
 
     def _ask(self, request: Mapping[str, object], descriptors: Sequence[int]) -> dict[str, object]:
         while True:
@@ -237,9 +232,7 @@ class _Parent:
             answer = self._receive(_ANSWERS_WITHIN)
             if not answer.get("again"):
                 return answer
-            if cold := self._introduce().get("cold"):
-                self._cold = str(cold)
-                return {"cold": cold}
+            self._introduce()
 
     def _send(self, message: Mapping[str, object], descriptors: Sequence[int]) -> None:
         assert self._control

@@ -78,6 +78,9 @@ class Leader:
         """Kill the group, wait for the leader's end, and return its code as subprocess gives it and its usage."""
         self.kill_group()
         _, status, usage = os.wait4(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):  # of its group, what is ours because we are a subreaper (warm.py)
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
         if self.ended >= 0:
             os.close(self.ended)
         return os.waitstatus_to_exitcode(status), usage

@@ -202,13 +202,35 @@ class _Reporter:
 class _Stopper:
     """The hooks that let SIGTERM end pytest as Ctrl-C does."""
 
+    def __init__(self) -> None:
+        self._masks: dict[int, Any] = {}  # by thread: that before the fork
+
     def pytest_configure(self) -> None:
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
+            if hasattr(os, "register_at_fork"):  # not on Windows
+                os.register_at_fork(
+                    before=self._hold_back, after_in_parent=self._let_through, after_in_child=self._die_of_it
+                )
 
     def pytest_unconfigure(self) -> None:
         if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    # What a test forks, as with multiprocessing, dies of SIGTERM as usual. One that came before Python has made the
+    # child whole would be forgotten, since it has a handler; so it waits until it has none.
+
+    def _hold_back(self) -> None:
+        self._masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _let_through(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.pop(threading.get_ident()))
+
+    def _die_of_it(self) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is signal.default_int_handler or hasattr(handler, "harness_stops"):  # that of harness_fixtures
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._let_through()
 
 
 def _open_pipe() -> _Pipe | None:

@@ -155,6 +155,7 @@ class _Runs:
             self._when_stopped += self._moment.sections()
             signal.default_int_handler(number, frame)
 
+        look.harness_stops = True  # type: ignore[attr-defined]
         is_useful = bool(known_dsn() or os.environ.get("HARNESS_SHARED"))
         is_main = threading.current_thread() is threading.main_thread()
         ours = is_main and signal.getsignal(signal.SIGTERM) is signal.default_int_handler and is_useful

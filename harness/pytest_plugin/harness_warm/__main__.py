@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import gc
+import io
 import os
 import runpy
 import socket
@@ -25,26 +27,26 @@ def main() -> None:
         runpy.run_module("pytest", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
-    if here.is_child:
-        _leave(code)
-    here.refuse(f"pytest did not come to its tests (exit code {code!s})")
-
-
-def _leave(code: object) -> None:
-    """As the interpreter ends, but for the taking apart of every module, which would copy all memory of the parent."""
-    if code is None:
-        code = 0
-    elif not isinstance(code, int):
-        print(code, file=sys.stderr)
+    _end()
+    if not here.is_child:
+        here.refuse()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr, flush=True)
         code = 1
+    os._exit((code or 0) & 0xFF)
+
+
+def _end() -> None:
+    """As the interpreter ends, but for the taking apart of every module, which would copy all memory of the parent."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    # Files that nobody closed; those of the parent are not among what is collected.
+    left = [thing for thing in gc.get_objects() if isinstance(thing, (io.TextIOBase, io.BufferedIOBase))]
+    for stream in (*left, sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):  # closed, or none at all
             pass
-    os._exit(code & 0xFF)
 
 
 main()

@@ -21,10 +21,8 @@ from .watching import Watch, descriptors
 EVENTS = "HARNESS_TEST_EVENTS_FD"
 
 
-def become(
-    session: Any, watch: Watch, request: dict[str, Any], descriptors: list[int], said: bytes
-) -> set[Path] | None:
-    """Make this process the one of the request. `said`: what the parent's pytest has printed so far.
+def become(session: Any, watch: Watch, request: dict[str, Any], descriptors: list[int]) -> set[Path] | None:
+    """Make this process the one of the request.
 
     Returns the paths of its tests and of the directories above them; None: a directory is among the tests.
     """
@@ -35,7 +33,6 @@ def become(
     _show_variables(env)
     watch.renew()
     _own_files()
-    _write(said)
     tests = request["tests"]
     _own_session(session, tests)
     paths = [Path(session.config.invocation_params.dir, test.partition("::")[0]) for test in tests]
@@ -126,6 +123,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _write(data: bytes) -> None:
+def write(data: bytes) -> None:
+    """All of it to the output."""
     while data:
         data = data[os.write(1, data) :]

@@ -15,6 +15,19 @@ def pytest_load_initial_conftests() -> None:
         parent.here.watch.before_the_project()
 
 
+# Last, when all plugins are there.
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if parent.here:
+        parent.here.postpone(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart() -> None:
+    if parent.here:
+        parent.here.begin_session()
+
+
 # Before pytest's own, which collects. Around it stand the hooks that catch warnings and logs of the collection.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:

@@ -17,6 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from . import child, preload
 from .watching import Watch, is_foreign, shared, where
 
@@ -26,29 +28,52 @@ class Parent:
 
     def __init__(self, control: socket.socket, watch: Watch, skipped: list[str], words: list[str]) -> None:
         self.is_child = False
+        self.reason = ""  # why nothing is forked
         self.wanted: set[Path] | None = None
         self._control = control
         self.watch = watch
         self._skipped = skipped
         self._words = words
         self._environment = dict(os.environ)
+        self._postponed: list[Any] = []  # pytest_sessionstart of the project
+        self._said_before = 0
 
-    def refuse(self, reason: str) -> None:
-        """There will be no children. Does not return."""
-        self._send({"cold": reason})
+    def refuse(self) -> None:
+        """There will be no children, and all that was loaded has ended. Does not return."""
+        if not self.reason:
+            last = _printed().decode(errors="replace").strip().rpartition("\n")[2]
+            self.reason = f"pytest did not come to its tests: {last[:200]}"
+        self._send({"cold": self.reason})
         os._exit(0)
+
+    def postpone(self, config: pytest.Config) -> None:
+        """What the project does when a session starts is done in each child, whose session it is."""
+        hook: Any = config.hook.pytest_sessionstart
+        for each in reversed(hook.get_hookimpls()):  # in the order in which they are called
+            code = getattr(each.function, "__code__", None)
+            if code and not is_foreign(code.co_filename):
+                if each.wrapper or each.hookwrapper:
+                    self.watch.own = (
+                        f"{where(code.co_filename, code.co_firstlineno)} is a wrapper of pytest_sessionstart"
+                    )
+                else:
+                    self._postponed.append(each)
+                    hook._remove_plugin(each.plugin)
+
+    def begin_session(self) -> None:
+        """The session starts: what was printed until now comes before what the project does then."""
+        self._said_before = len(_printed())
 
     def serve(self, session: Any) -> None:
         """Returns in every child, and never in the parent."""
         tests = self._receive()[0]["tests"]
         self.watch.loaded()
-        reason = self.watch.own or _own_session(session.config) or self._shared()
+        reason = self.watch.own or self._shared()
         if reason:
-            self.refuse(reason)
+            self.reason = reason
+            pytest.exit(reason)  # so that what was begun is ended: the next pytest begins it too
         self._load_ahead(tests)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        said = os.pread(1, os.fstat(1).st_size, 0)
+        said = _printed()
         gc.collect()
         gc.freeze()  # or the collector of each child would copy all that is here
         self._send({})
@@ -61,7 +86,12 @@ class Parent:
             if self.is_child:
                 self._control.close()
                 self.watch.end()
-                self.wanted = child.become(session, self.watch, request, descriptors, said)
+                self.wanted = child.become(session, self.watch, request, descriptors)
+                child.write(said[: self._said_before])
+                for each in self._postponed:
+                    each.function(*(session for _ in each.argnames))
+                    sys.stdout.flush()
+                child.write(said[self._said_before :])
                 return
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -128,11 +158,17 @@ class Parent:
         return json.loads(body), descriptors
 
 
+def _printed() -> bytes:
+    """All that this process has printed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return os.pread(1, os.fstat(1).st_size, 0)
+
+
 def _trace() -> object:
     """What a module may change of its process when it is imported."""
-    sys.stdout.flush()
     handlers = [signal.getsignal(number) for number in range(1, signal.NSIG)]
-    return os.fstat(1).st_size, handlers, dict(os.environ), list(sys.path), Path.cwd()
+    return len(_printed()), handlers, dict(os.environ), list(sys.path), Path.cwd()
 
 
 def _try_fork() -> int:
@@ -149,7 +185,8 @@ def _receive_some(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
     descriptors = array.array("i")
     while len(data) < most:
         try:
-            some, ancillary, _, _ = control.recvmsg(most - len(data), socket.CMSG_SPACE(2 * descriptors.itemsize))
+            room = socket.CMSG_SPACE(2 * descriptors.itemsize)
+            some, ancillary, _, _ = control.recvmsg(most - len(data), room, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             some, ancillary = b"", []
         if not some:

@@ -32,6 +32,7 @@ _TESTERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy", "py
 # Read before any Python runs, or by pytest before anybody could look.
 _READ_AT_START = ("PYTHON", "PYTEST_", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_", "OMP_", "OPENBLAS_", "MKL_")
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+_COPIED_BY_LIBRARY = "wsgiref/handlers.py"  # it keeps a copy of all variables, which a child makes anew
 
 _DEEDS = {
     "socket.connect": "opens a connection",
@@ -143,6 +144,9 @@ class Watch:
         if "numpy.random" in sys.modules and not self._had_numpy:
             sys.modules["numpy.random"].seed()
         tempfile.tempdir = self._temporary
+        if "wsgiref.handlers" in sys.modules:
+            handlers: Any = sys.modules["wsgiref.handlers"]
+            handlers.BaseHandler.os_environ = handlers.read_environ()
 
     # --- what happens
 
@@ -150,7 +154,10 @@ class Watch:
         if not self._is_reading or name in self._reads:
             return
         self._asked_for_temporary |= name in _TEMPORARY
-        reader = next((frame for frame in _frames() if not is_library(frame.f_code.co_filename)), None)
+        callers = list(_frames())
+        if any(frame.f_code.co_filename.endswith(_COPIED_BY_LIBRARY) for frame in callers[:5]):  # through os and abc
+            return
+        reader = next((frame for frame in callers if not is_library(frame.f_code.co_filename)), None)
         file = reader.f_code.co_filename if reader else ""
         if file.startswith(_OURS) or (name in _TEMPORARY and any(part in file for part in _TESTERS)):
             return  # theirs are made anew in a child
@@ -168,7 +175,8 @@ class Watch:
         self._restore.append(lambda: setattr(module, name, real))
 
     def _ask(self, name: str) -> None:
-        asker = _project()
+        # Others ask for the process id, too: it is no name that they make of it.
+        asker = _project(directly=name == "getpid")
         if asker and not self.own:
             self.own = f"{asker} calls {name}() when it is loaded, and each process needs its own answer"
 
@@ -179,6 +187,9 @@ class Watch:
         if not self._is_loading or self.own or event not in _DEEDS:
             return
         if event == "open" and not _writes(*args):
+            return
+        # tempfile tries a directory out by a file, and says itself what it makes.
+        if event in ("open", "os.remove") and next(_frames()).f_code.co_filename == tempfile.__file__:
             return
         doer = _project()
         if doer:
@@ -249,13 +260,13 @@ def is_library(file: str) -> bool:
     return file.startswith("<frozen") or (file.startswith(_LIBRARY) and not any(part in file for part in _INSTALLED))
 
 
-def _project() -> str:
+def _project(directly: bool = False) -> str:
     """Where a file of the project asks for it, itself or through the standard library; empty: somebody else does.
 
     What a module does that is only being imported is its own affair.
     """
     for frame in _frames():
-        if "importlib" in frame.f_code.co_filename:
+        if "importlib" in frame.f_code.co_filename or (directly and is_library(frame.f_code.co_filename)):
             return ""
         if not is_library(frame.f_code.co_filename):
             return "" if is_foreign(frame.f_code.co_filename) else where(frame.f_code.co_filename, frame.f_lineno)
