@@ -8,7 +8,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from servers import running, service_of
+
+# A machine that is busy with something else makes no test fail.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -95,11 +95,11 @@ def test_pytest_tears_down_when_it_is_stopped(harness: Harness) -> None:
 
         @pytest.fixture
         def tenant():
-            pathlib.Path("made").touch()
             yield
             pathlib.Path("removed").touch()
 
         def test_long(tenant):
+            pathlib.Path("made").touch()
             time.sleep(1000)
         """,
     )

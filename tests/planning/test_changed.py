@@ -74,7 +74,7 @@ FILES = st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size
 GLOBS = st.lists(PARTS, min_size=1, max_size=5).map("/".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(["a"], "a/**")
 @example([".a/b"], ".a/*")
 @example(["a/__pycache__/b"], "a/**/__pycache__/*")

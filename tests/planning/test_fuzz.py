@@ -169,14 +169,14 @@ def test_the_seed_is_a_good_plan(project: Path) -> None:
     assert [group.name for group in load_plan(project, date(2026, 1, 31)).groups] == ["a", "b", "c"]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=mutated())
 def test_a_plan_with_wrong_values_is_refused_in_lines(project: Path, text: str) -> None:
     # lone surrogates have no UTF-8, and what a file cannot hold need not be tried
     check(project, text.encode("utf-8", "replace"))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_plan_with_torn_text_is_refused_in_lines(project: Path, data: st.DataObject) -> None:
     content = GOOD.encode()
@@ -192,7 +192,7 @@ def test_a_plan_with_torn_text_is_refused_in_lines(project: Path, data: st.DataO
     check(project, content)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=mutated())
 def test_every_key_of_a_file_has_a_line(text: str) -> None:
     try:

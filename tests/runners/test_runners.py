@@ -32,7 +32,8 @@ def test_pytest() -> None:
 def test_the_directory_of_the_plugin_holds_nothing_else() -> None:
     """Because it is put on the users' PYTHONPATH."""
     directory = Path(launch(pytest_group()).pythonpath)
-    assert {path.name for path in directory.iterdir()} - {"__pycache__"} == {"harness_fixtures", "harness_pytest.py"}
+    ours = {"harness_fixtures", "harness_pytest.py", "harness_warm"}
+    assert {path.name for path in directory.iterdir()} - {"__pycache__"} == ours
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,9 @@ def test_a_list_runs_as_it_is() -> None:
 
 def test_every_runner_has_a_name() -> None:
     assert {runner_for(pytest_group()), runner_for(command_group("true"))} == set(RUNNERS.values())
+
+
+@pytest.mark.parametrize(("changes", "warm"), [({}, True), ({"warm": False}, False), ({"workers": 2}, False)])
+def test_which_processes_may_be_forks(changes: dict[str, object], warm: bool) -> None:
+    assert launch(pytest_group(**changes)).warm is warm
+    assert not launch(command_group("true")).warm

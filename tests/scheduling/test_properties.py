@@ -229,7 +229,7 @@ class Judge:
         assert not idle or overtaken, f"{idle} could have started"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(plans(), st.integers(1, 5), st.data())
 def test_every_run_keeps_the_rules(phases: list[Phase], jobs: int, data: st.DataObject) -> None:
     names = [group.name for phase in phases for group in phase.groups]
@@ -258,7 +258,7 @@ def test_every_run_keeps_the_rules(phases: list[Phase], jobs: int, data: st.Data
             assert blamed or ended_early
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(plans(), st.integers(1, 5), st.integers(0, 3), st.data())
 def test_every_run_keeps_the_rules_when_disturbed(
     phases: list[Phase], jobs: int, max_failures: int, data: st.DataObject
