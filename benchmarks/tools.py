@@ -91,9 +91,9 @@ def package_versions(*packages: str) -> dict[str, str]:
 
 
 def _commit() -> str:
-    """That of the harness, with a + if files differ from it; nothing outside git."""
+    """The last one that changed the harness itself, with a + if files differ from it; nothing outside git."""
     try:
-        commit = _quietly("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
+        commit = _quietly("git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", "harness").strip()
         return commit + ("+" if _quietly("git", "-C", str(ROOT), "status", "--porcelain", "harness") else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
