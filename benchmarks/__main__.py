@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _measured(name: str) -> str:
-    measured = importlib.import_module(f"benchmarks.{name}").measure()
+    measured: measure.Result | str = importlib.import_module(f"benchmarks.{name}").measure()
     if not isinstance(measured, measure.Result):
         return measured
     measure.save(measured)

@@ -26,7 +26,7 @@ def measure() -> Result:
         seconds = projects.sleeps(FILES, TESTS, *SLEEPS)
         asleep = sum(map(sum, seconds)) / JOBS
         projects.write_tests(project, seconds, python=python, imports=IMPORTS)
-        ours = projects.harness(project, groups=FILES, jobs=JOBS, rounds=ROUNDS)
+        ours = projects.harness(project, groups=FILES, tests=tests, jobs=JOBS, rounds=ROUNDS)
         xargs = projects.xargs_pytest(project, python=python, files=FILES, tests=TESTS, rounds=SLOW_ROUNDS, jobs=JOBS)
         plain, xdist = (
             projects.pytest(project, python=python, tests=tests, rounds=ROUNDS, workers=workers, dist="loadfile")

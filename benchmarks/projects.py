@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Side, said
 
@@ -19,27 +20,31 @@ def write_plan(project: Path, groups: Mapping[str, str], *, run: str = "") -> No
     (project / "harness.toml").write_text(f'[run]\n{run}\n[[phases]]\nname = "p"\n{tables}')
 
 
-def harness(project: Path, *, groups: int, jobs: int, rounds: int, name: str = "harness", each: bool = False) -> Side:
-    """The harness with all that it writes. `each`: with the figures a group."""
+def harness(
+    project: Path, *, groups: int, tests: int = 0, jobs: int, rounds: int, name: str = "harness", each: bool = False
+) -> Side:
+    """The harness with all that it writes. `tests` are those of all groups; `each`: with the figures a group."""
     return Side(
         name,
         [sys.executable, "-I", "-m", "harness", "test", "--parallel", "--jobs", str(jobs), "--compact"],
         project,
         rounds,
-        proof=lambda _printed: passed(project) == groups,
+        proof=lambda _printed: passed(project) == (groups, tests),
         groups=groups if each else 0,
         prepare=lambda: forget_logs(project),
     )
 
 
-def report(project: Path) -> dict:
+def report(project: Path) -> dict[str, Any]:
     """That of the run that ended last."""
-    return json.loads((project / "logs" / "test-report.json").read_text())
+    told: dict[str, Any] = json.loads((project / "logs" / "test-report.json").read_text())
+    return told
 
 
-def passed(project: Path) -> int:
-    """How many groups did, in that run."""
-    return report(project)["summary"]["passed"]
+def passed(project: Path) -> tuple[int, int]:
+    """How many groups and how many tests did, in that run."""
+    told = report(project)
+    return told["summary"]["passed"], sum(suite["tests"]["passed"] for suite in told["suites"])
 
 
 def forget_logs(project: Path) -> None:

@@ -28,7 +28,9 @@ def measure() -> Result:
         projects.write_tests(project, seconds, python=python)
         plain = projects.pytest(project, python=python, tests=tests, rounds=ROUNDS)
         for jobs in JOBS:
-            ours = projects.harness(project, groups=FILES, jobs=jobs, rounds=ROUNDS, name=f"harness --jobs {jobs}")
+            ours = projects.harness(
+                project, groups=FILES, tests=tests, jobs=jobs, rounds=ROUNDS, name=f"harness --jobs {jobs}"
+            )
             xargs = projects.xargs_pytest(project, python=python, files=FILES, tests=TESTS, rounds=ROUNDS, jobs=jobs)
             xdist = [
                 projects.pytest(project, python=python, tests=tests, rounds=ROUNDS, workers=jobs, dist=dist)
