@@ -10,7 +10,9 @@ Of each run these figures are taken, in seconds and bytes:
 - `cpu`: user and system time of the process and all that it waited for, as wait4 tells it, and of what it left behind
   for others to wait for: that is handed to this process, which makes itself the reaper of its descendants;
 - `memory`: the most that the process itself had resident. The kernel's maxrss would count its largest child too, and
-  begins with what this process has, so VmHWM is read while it runs, every INTERVAL.
+  begins with what this process has, so VmHWM is read while it runs, every INTERVAL;
+- `others`: CPU seconds that the machine spent meanwhile on anything else. Where they are many, ratios of wall times
+  tell little, and those of CPU times still something.
 
 A Result is what a benchmark measured, raw, with versions, machine and date: benchmarks/results/NAME.json. All tables
 are made from it alone. Linux only.
@@ -109,10 +111,10 @@ def machine() -> dict[str, str]:
     """What the figures depend on. It does not tell which machine it is."""
     cpu = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
-        "cores": str(len(os.sched_getaffinity(0))),
         "cpu": cpu[1] if cpu else platform.machine(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
+        "cores": str(len(os.sched_getaffinity(0))),
     }
 
 
@@ -165,7 +167,7 @@ def _spend(command: Sequence[str], directory: Path, env: Mapping[str, str], outp
     ended = select.poll()
     handle = os.pidfd_open(process.pid)
     ended.register(handle, select.POLLIN)
-    memory = 0
+    memory, busy = 0, _busy()
     while not ended.poll(INTERVAL):
         memory = max(memory, _peak(process.pid))
     wall = time.perf_counter() - began
@@ -173,7 +175,14 @@ def _spend(command: Sequence[str], directory: Path, env: Mapping[str, str], outp
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would look for it
     cpu = usage.ru_utime + usage.ru_stime + _left_behind()
-    return process.returncode, {"wall": wall, "cpu": cpu, "memory": memory}
+    others = max(0.0, _busy() - busy - cpu)
+    return process.returncode, {"wall": wall, "cpu": cpu, "memory": memory, "others": others}
+
+
+def _busy() -> float:
+    """CPU seconds that the machine has worked since it was started."""
+    user, nice, system, _idle, _waiting, *interrupts = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(pid: int) -> int:
@@ -214,6 +223,13 @@ def ratios(measured: Result, comparison: Comparison) -> list[float]:
     return [our / their for our, their in zip(ours, theirs, strict=False)]
 
 
+def cores_of_others(measured: Result) -> float:
+    """How many cores other processes took while the sides ran, on average."""
+    runs = [figures for rounds in measured.sides.values() for figures in rounds if "others" in figures]
+    wall = sum(figures["wall"] for figures in runs)
+    return sum(figures["others"] for figures in runs) / wall if wall else 0.0
+
+
 def compared(measured: Result) -> list[list[str]]:
     """A row for each comparison: what, median, from least to most, goal, whether the median reaches it."""
     rows = []
@@ -245,7 +261,8 @@ def render(measured: Result) -> str:
         f"{measured.title}; medians, least to most",
         tabulate(rows, [*headers, "rounds"], disable_numparse=True),
         tabulate(compared(measured), ["", "median", "", "goal", "met"], disable_numparse=True),
-        f"{measured.date} · {described(measured.machine)}\n{described(measured.versions)}",
+        f"{measured.date}, {described(measured.machine)}, {cores_of_others(measured):.1f} of them taken by others\n"
+        f"{described(measured.versions)}",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,7 @@
 A claim in that page is a row here, and so never without the rounds behind it.
 """
 
-from benchmarks.measure import RESULTS, Result, compared, described, load
+from benchmarks.measure import RESULTS, Result, compared, cores_of_others, described, load
 from benchmarks.tools import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -21,10 +21,10 @@ def render(results: list[Result]) -> str:
     versions: dict[str, set[str]] = {}
     for measured in results:
         when = f"{measured.date}, {described(measured.machine)}"
-        conditions.setdefault(when, []).append(f"`{measured.name}`")
+        conditions.setdefault(when, []).append(f"`{measured.name}` {cores_of_others(measured):.1f}")
         for tool, version in measured.versions.items():
             versions.setdefault(tool, set()).add(version)
-    lines += [f"- {when}: {', '.join(names)}" for when, names in conditions.items()]
+    lines += [f"- {when}, of which others took meanwhile: {', '.join(names)}" for when, names in conditions.items()]
     lines.append("- " + described({tool: " and ".join(sorted(every)) for tool, every in versions.items()}))
     return "\n".join(lines) + "\n"
 
