@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from benchmarks import measure, report
+from harness.errors import HarnessError
 
 KEPT = (
     "overhead",
@@ -34,7 +35,7 @@ def main() -> None:
     for name in names:
         try:
             print(report.update_page(KEPT) if name == "report" else _measured(name), flush=True)
-        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        except (HarnessError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
             failed = True
             print(f"{name} was not measured: {error}\n", flush=True)
     sys.exit(failed)
