@@ -13,7 +13,7 @@ from benchmarks.pytest_files import FILES, SLEEPS, TESTS
 
 JOBS = 4
 ROUNDS = 5
-SLOW_ROUNDS = 3  # of a process a file
+SLOW_ROUNDS = 2  # of a process a file
 
 LEAST = "the imports and the sleeping alone"
 IMPORTS = "import boto3.session\nimport numpy\nimport sqlalchemy.orm\n"

@@ -15,7 +15,7 @@ from benchmarks.measure import Comparison, Result, in_turn, result
 FILES, TESTS = 40, 3
 SLEEPS = 0.010, 0.050  # seconds of a test, from to
 JOBS = (2, 4)
-ROUNDS = 5
+ROUNDS = 4
 
 
 def measure() -> Result:
