@@ -223,11 +223,11 @@ def ratios(measured: Result, comparison: Comparison) -> list[float]:
     return [our / their for our, their in zip(ours, theirs, strict=False)]
 
 
-def cores_of_others(measured: Result) -> float:
-    """How many cores other processes took while the sides ran, on average."""
+def cores_of_others(measured: Result) -> str:
+    """How many cores other processes took while the sides ran, on average; unknown where no run tells."""
     runs = [figures for rounds in measured.sides.values() for figures in rounds if "others" in figures]
     wall = sum(figures["wall"] for figures in runs)
-    return sum(figures["others"] for figures in runs) / wall if wall else 0.0
+    return f"{sum(figures['others'] for figures in runs) / wall:.1f}" if wall else "unknown"
 
 
 def compared(measured: Result) -> list[list[str]]:
@@ -261,7 +261,7 @@ def render(measured: Result) -> str:
         f"{measured.title}; medians, least to most",
         tabulate(rows, [*headers, "rounds"], disable_numparse=True),
         tabulate(compared(measured), ["", "median", "", "goal", "met"], disable_numparse=True),
-        f"{measured.date}, {described(measured.machine)}, {cores_of_others(measured):.1f} of them taken by others\n"
+        f"{measured.date}, {described(measured.machine)}, {cores_of_others(measured)} of them taken by others\n"
         f"{described(measured.versions)}",
     ]
     return "\n\n".join(parts) + "\n"

@@ -21,7 +21,7 @@ def render(results: list[Result]) -> str:
     versions: dict[str, set[str]] = {}
     for measured in results:
         when = f"{measured.date}, {described(measured.machine)}"
-        conditions.setdefault(when, []).append(f"`{measured.name}` {cores_of_others(measured):.1f}")
+        conditions.setdefault(when, []).append(f"`{measured.name}` {cores_of_others(measured)}")
         for tool, version in measured.versions.items():
             versions.setdefault(tool, set()).add(version)
     lines += [f"- {when}, of which others took meanwhile: {', '.join(names)}" for when, names in conditions.items()]

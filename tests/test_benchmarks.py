@@ -229,3 +229,9 @@ def test_the_table_tells_when_and_on_what_each_was_measured() -> None:
     assert first == "- 2026-01-31, cores 2, of which others took meanwhile: `told` 0.5"
     assert second == "- 2026-02-01, cores 2, of which others took meanwhile: `later` 0.5"
     assert versions == "- harness 1 and 2, make 4"
+
+
+def test_what_others_took_is_told_where_it_is_known() -> None:
+    measured = told(2.0, 8.0)
+    assert measure.cores_of_others(measured) == "0.2"  # two seconds of ten
+    assert measure.cores_of_others(msgspec.structs.replace(measured, sides={"ours": [{"wall": 2.0}]})) == "unknown"
