@@ -1,46 +1,115 @@
-"""What the harness itself costs: 1,000 groups of `true`, two at a time, every log, status, event and report written.
+"""What the harness itself costs: 2,000 groups of `true`, two at a time, every log, status, event and report written.
 
-Beside it `xargs -P2 -n1 true`, which starts the same processes and does nothing else. The harness's own time a group is
-the difference of the two, start-up and final check included.
+Beside it tools that start the same processes and write less, `xargs -P2` nothing at all. What prepares a directory for
+make, CTest and Meson is not measured. bats takes so long that it runs fewer tests; all are compared by time a group.
 """
 
 import os
-import statistics
 import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tabulate import tabulate
+from benchmarks import projects, tools
+from benchmarks.measure import Comparison, Result, Side, in_turn, result, said, silent
 
-GROUPS = 1_000
+GROUPS = 2_000
+BATS_TESTS = 200
 ROUNDS = 7
+SLOW_ROUNDS = 3  # of the tools that take many times as long
+
+GOALS = {"xargs -P2 -n1": 1.25, "ctest -j2": 1 / 2, "parallel -j2": 1 / 6}
 
 
-def measure() -> str:
+def measure() -> Result:
     with tempfile.TemporaryDirectory() as directory:
-        project = Path(directory)
-        groups = "".join(f'[[phases.groups]]\nname = "g{n}"\ncommand = ["true"]\n' for n in range(GROUPS))
-        (project / "harness.toml").write_text(f'[[phases]]\nname = "p"\n{groups}')
-        harness = [sys.executable, "-I", "-m", "harness", "test", "--parallel", "--jobs", "2", "--compact"]
-        xargs = ["bash", "-c", f"seq {GROUPS} | xargs -P2 -n1 true"]
-        for command in (harness, xargs):
-            _seconds(command, project)  # not counted: caches get warm
-        rounds = [(_seconds(harness, project), _seconds(xargs, project)) for _ in range(ROUNDS)]
-    own = [(ours - theirs) / GROUPS * 1000 for ours, theirs in rounds]
-    rows = [
-        ["harness", f"{statistics.median(ours for ours, _ in rounds):.2f} s"],
-        ["xargs -P2", f"{statistics.median(theirs for _, theirs in rounds):.2f} s"],
-        ["ratio", f"{statistics.median(ours / theirs for ours, theirs in rounds):.2f} ×"],
-        ["own time a group", f"{statistics.median(own):.2f} ms ({min(own):.2f} to {max(own):.2f})"],
+        sides = _sides(Path(directory))
+        measured = in_turn(sides)
+    each = "wall a group"
+    comparisons = [
+        Comparison(f"harness / {side.name}", "harness", each, side.name, at_most=GOALS.get(side.name))
+        for side in sides[1:]
     ]
-    title = f"{GROUPS} groups of `true`, 2 at a time, medians of {ROUNDS} rounds"
-    return f"{title}\n\n{tabulate(rows, disable_numparse=True)}\n"
+    cpu = Comparison("harness / xargs -P2 -n1, CPU", "harness", "cpu a group", "xargs -P2 -n1")
+    programs = [tools.tool(name) for name in ("xargs", "make", "ctest", "parallel")]
+    return result(
+        "overhead",
+        f"{GROUPS:,} groups of `true`, 2 at a time ({BATS_TESTS} with bats)",
+        measured,
+        [*comparisons, cpu],
+        tools.versions(*programs, tools.meson(), tools.bats()),
+        shown=("wall", "cpu", each),
+    )
 
 
-def _seconds(command: list[str], directory: Path) -> float:
-    clean = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS")}
-    began = time.perf_counter()
-    subprocess.run(command, cwd=directory, env=clean, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - began
+def _sides(directory: Path) -> list[Side]:
+    projects.write_plan(directory / "harness", {f"g{n}": 'command = ["true"]' for n in range(GROUPS)})
+    parallel, bats = tools.tool("parallel"), tools.bats()
+
+    def side(
+        name: str, command: list[str] | None, where: str, rounds: int, proof: Callable[[str], bool] = silent
+    ) -> Side:
+        return Side(name, command, directory / where, rounds, proof, groups=GROUPS)
+
+    def shell(program: str | None, command: str) -> list[str] | None:
+        return ["bash", "-c", f"seq {GROUPS} | {program} {command}"] if program else None
+
+    make, ctest, meson = _make(directory), _ctest(directory), _meson(directory)
+    return [
+        projects.harness(directory / "harness", groups=GROUPS, jobs=2, rounds=ROUNDS, each=True),
+        side("xargs -P2 -n1", shell("xargs", "-P2 -n1 true"), "", ROUNDS),
+        side("make -j2", make, "make", ROUNDS, said("^true$", GROUPS)),
+        side("ctest -j2", ctest, "ctest", ROUNDS, said(f"0 tests failed out of {GROUPS}")),
+        side("parallel -j2", shell(parallel, "-j2 true"), "", SLOW_ROUNDS),
+        side("meson test", meson, "meson", SLOW_ROUNDS, said(rf"^Ok:\s+{GROUPS}\b")),
+        Side(
+            "bats --jobs 2",
+            _bats(directory) if bats and parallel else None,
+            directory,
+            SLOW_ROUNDS,
+            proof=said("^ok ", BATS_TESTS),
+            groups=BATS_TESTS,
+            warm=False,
+        ),
+    ]
+
+
+def _make(directory: Path) -> list[str] | None:
+    names = " ".join(f"g{n}" for n in range(GROUPS))
+    _written(directory / "make" / "Makefile", f"all: {names}\n.PHONY: all {names}\n{names}:\n\ttrue\n")
+    program = tools.tool("make")
+    return [program, "-j2"] if program else None
+
+
+def _ctest(directory: Path) -> list[str] | None:
+    tests = "".join(f"add_test(NAME g{n} COMMAND true)\n" for n in range(GROUPS))
+    start = "cmake_minimum_required(VERSION 3.10)\nproject(bench NONE)\nenable_testing()\n"
+    _written(directory / "ctest" / "CMakeLists.txt", start + tests)
+    program = tools.tool("ctest")
+    if program:
+        _prepared("cmake", ".", directory=directory / "ctest")
+    return [program, "-j2"] if program else None
+
+
+def _meson(directory: Path) -> list[str] | None:
+    tests = f"foreach n : range({GROUPS})\n  test('g' + n.to_string(), find_program('true'))\nendforeach\n"
+    _written(directory / "meson" / "meson.build", "project('bench')\n" + tests)
+    program = tools.meson()
+    if program:
+        # It looks for ninja, though there is nothing to build.
+        _prepared(program, "setup", "build", directory=directory / "meson", NINJA=str(tools.installed() / "ninja"))
+    return [program, "test", "--num-processes", "2", "--no-rebuild", "-C", "build"] if program else None
+
+
+def _bats(directory: Path) -> list[str]:
+    _written(directory / "true.bats", "".join(f'@test "g{n}" {{\n  true\n}}\n' for n in range(BATS_TESTS)))
+    return [str(tools.bats()), "--jobs", "2", "true.bats"]
+
+
+def _written(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _prepared(*command: str, directory: Path, **env: str) -> None:
+    subprocess.run(command, cwd=directory, env=os.environ | env, capture_output=True, check=True)
