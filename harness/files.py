@@ -46,7 +46,7 @@ def safe_name(name: str) -> str:
     return f"{stem[: NAME_LIMIT - 9] or '_'}-{digest}"
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes | bytearray, *, durable: bool = True) -> None:
     """Replace `path` by `data`: whoever reads it, after whatever crash, finds the old content or the new, never a part.
 
     `durable=False` leaves out the two fsyncs: still atomic for readers and when the harness is killed, but after a

@@ -1,6 +1,6 @@
 """report.json of the run, and logs/test-report.json, which is always that of the run that ended last.
 
-`build` is a pure fold over a finished record; docs/files.md describes the fields. In the summary `passed`, `cached`,
+`render` is a pure fold over a finished record; docs/files.md describes the fields. In the summary `passed`, `cached`,
 `failed`, `quarantined`, `skipped`, `interrupted` and `not_run` add up to `total`; `statuses` counts each status by
 itself.
 """
@@ -29,21 +29,35 @@ class JsonReport(Quiet):
 
     def handle(self, stamped: Stamped) -> None:
         if isinstance(stamped.data, RunFinished):
-            report = msgspec.json.format(msgspec.json.encode(build(self._record)), indent=2) + b"\n"
+            report = render(self._record)
             write_atomically(self._files.report, report)
             write_atomically(self._files.test_report, report)
 
 
-def build(record: RunRecord) -> dict[str, Any]:
-    """The report as plain values, but for the suites, which are JSON already: as dicts they would fill the memory.
-
-    Times are epoch seconds but for `timestamp`, durations seconds, memory bytes.
-    """
+def render(record: RunRecord) -> bytearray:
+    """The whole report. Suite by suite: those of 10,000 groups as values, and as text once more, fill the memory."""
     project = record.started.project if record.started else ""
+    head, empty, rest = _text(_frame(record, project)).partition(b'"suites": []')
+    report = bytearray(head)
+    suites = (_text(_suite(group, project)).replace(b"\n", b"\n    ") for group in record.groups.values())
+    opened = b'"suites": [\n    '
+    for suite in suites:
+        report += opened + suite
+        opened = b",\n    "
+    report += (b"\n  ]" if record.groups else empty) + rest + b"\n"
+    return report
+
+
+def _text(value: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+
+
+def _frame(record: RunRecord, project: str) -> dict[str, Any]:
+    """All but the suites. Times are epoch seconds but for `timestamp`, durations seconds, memory bytes."""
     return {
         "timestamp": iso_time(record.started_at),
         "duration": _rounded(record.makespan),
-        "suites": [msgspec.Raw(msgspec.json.encode(_suite(group, project))) for group in record.groups.values()],
+        "suites": [],
         "summary": _summary(record),
         "services": [
             {
