@@ -319,8 +319,9 @@ class _Log:
 def _header(job: Job, started_at: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
     line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
-    # A command of several lines must not make a header of several lines.
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line) + "\n"
+    if not line.isprintable():  # a command of several lines must not make a header of several lines
+        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    return f"{line}\n"
 
 
 def _some(names: list[str]) -> str:
