@@ -1,6 +1,7 @@
 """Attempts as data: which command, where, with which variables. What is made for a group (isolation/) is not in them
 yet."""
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ Values = Mapping[str, Mapping[str, str]]
 
 def marks(request: Request, run_id: str) -> dict[str, str]:
     """What every process of the run is given, over all else: by it a process is known to belong to the run."""
-    programs = [str(Path(request.python).parent), request.shell.get("PATH", os.defpath)]
+    programs = [_directory_of(request.python), request.shell.get("PATH", os.defpath)]
     return {
         "PATH": os.pathsep.join(programs),  # so that `pytest` or `uvicorn` is the one beside the interpreter
         "HARNESS_RUN_ID": run_id,
@@ -55,7 +56,7 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
         slot=slot,
         argv=argv,
         env=env,
-        directory=str(Path(request.plan.project, request.plan.test_root if group.tests else "")),
+        directory=_path(request.plan.project, request.plan.test_root if group.tests else ""),
         log=str(files.group_log(group.name)),
         timeout=group.timeout,
         grace=group.grace,
@@ -65,3 +66,14 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
         isolate=group.isolate,
         workers=group.workers,
     )
+
+
+# The same few in every job, and pathlib takes its time.
+@functools.cache
+def _path(directory: str, name: str) -> str:
+    return str(Path(directory, name))
+
+
+@functools.cache
+def _directory_of(file: str) -> str:
+    return str(Path(file).parent)
