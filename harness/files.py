@@ -46,7 +46,7 @@ def safe_name(name: str) -> str:
     return f"{stem[: NAME_LIMIT - 9] or '_'}-{digest}"
 
 
-def write_atomically(path: Path, data: bytes | bytearray, *, durable: bool = True) -> None:
+def write_atomically(path: Path | str, data: bytes | bytearray, *, durable: bool = True) -> None:
     """Replace `path` by `data`: whoever reads it, after whatever crash, finds the old content or the new, never a part.
 
     `durable=False` leaves out the two fsyncs: still atomic for readers and when the harness is killed, but after a
@@ -122,7 +122,10 @@ class RunFiles:
         return self.log_dir / f"{safe_name(name)}_{self.run_id}.log"
 
     def status(self, name: str) -> Path:
-        return self.log_dir / f".{safe_name(name)}_status_{self.run_id}"
+        return self.log_dir / self.status_name(name)
+
+    def status_name(self, name: str) -> str:
+        return f".{safe_name(name)}_status_{self.run_id}"
 
     def service_log(self, name: str) -> Path:
         return self.run_dir / f"service-{safe_name(name)}.log"

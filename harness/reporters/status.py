@@ -62,7 +62,8 @@ class StatusFiles(Quiet):
         values.update(known)
         # One line each, whatever stands in it: a name with a newline must not bring a line of its own.
         lines = [f"{key}={_quoted(str(value))}\n" for key, value in values.items()]
-        write_atomically(self._files.status(group), "".join(lines).encode("utf-8"), durable=False)
+        path = f"{self._files.log_dir}/{self._files.status_name(group)}"  # not by pathlib, which takes its time
+        write_atomically(path, "".join(lines).encode("utf-8"), durable=False)
 
 
 def _quoted(text: str) -> str:
