@@ -76,7 +76,10 @@ def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
     """
     # What was made up to here, the plan above all, stays to the end: the collector need not look through it every time.
     gc.freeze()
-    return _Run(request, files, reporters).execute()
+    try:
+        return _Run(request, files, reporters).execute()
+    finally:
+        gc.unfreeze()  # or what an earlier run of --repeat has left would stay for good
 
 
 class _Run:
