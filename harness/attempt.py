@@ -369,11 +369,13 @@ class _Log:
 def _header(job: Job, started_at: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
     line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
-    return _printable(line) + "\n"
+    return f"{_printable(line)}\n"
 
 
 def _printable(text: str) -> str:
     """On one line: a command of several must not make a header of several."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 

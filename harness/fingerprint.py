@@ -55,6 +55,9 @@ class Verdict:
     why: str
 
 
+_WITHOUT_INPUTS = Fingerprint("", {}, NO_INPUTS)  # of most groups: one for all of them
+
+
 class Store(Protocol):
     """What the history does for fingerprints."""
 
@@ -91,7 +94,7 @@ class Fingerprints:
         """The fingerprint of the group of that name, as the plan has it, whatever part of it was asked for."""
         group = self._groups[name]
         if not group.inputs:
-            return Fingerprint("", {}, NO_INPUTS)
+            return _WITHOUT_INPUTS
         if name in self._in_quarantine:
             return Fingerprint("", {}, "is in quarantine, where it is watched")
         files = dict.fromkeys(self._files(group))

@@ -1,6 +1,7 @@
 """Attempts as data: which command, where, with which variables. What is made for a group (isolation/) is not in them
 yet."""
 
+import functools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ Values = Mapping[str, Mapping[str, str]]
 
 def marks(request: Request, run_id: str) -> dict[str, str]:
     """What every process of the run is given, over all else: by it a process is known to belong to the run."""
-    programs = [str(Path(request.python).parent), request.shell.get("PATH", os.defpath)]
+    programs = [_directory_of(request.python), request.shell.get("PATH", os.defpath)]
     return {
         "PATH": os.pathsep.join(programs),  # so that `pytest` or `uvicorn` is the one beside the interpreter
         "HARNESS_RUN_ID": run_id,
@@ -89,8 +90,19 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
 
 
 def _directory(request: Request, group: Group) -> str:
-    return str(Path(request.plan.project, request.plan.test_root if group.tests else ""))
+    return _path(request.plan.project, request.plan.test_root if group.tests else "")
 
 
 def _with_pythonpath(env: dict[str, str], first: str) -> dict[str, str]:
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, [first, env.get("PYTHONPATH", "")]))}
+
+
+# The same few in every job, and pathlib takes its time.
+@functools.cache
+def _path(directory: str, name: str) -> str:
+    return str(Path(directory, name))
+
+
+@functools.cache
+def _directory_of(file: str) -> str:
+    return str(Path(file).parent)

@@ -74,6 +74,7 @@ class Sampler:
         self._changed = threading.Condition()
         self._trees: dict[int, Tree] = {}  # by leader, in the order in which they came
         self._thread: threading.Thread | None = None
+        self._asleep = False  # its thread waits until something is watched; else it looks by itself when it is time to
         self._sessions = Sessions()
 
     @contextlib.contextmanager
@@ -85,7 +86,8 @@ class Sampler:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="profile", daemon=True)
                 self._thread.start()
-            elif len(self._trees) == 1:
+            elif self._asleep:
+                self._asleep = False
                 self._changed.notify()
         try:
             yield tree
@@ -121,6 +123,7 @@ class Sampler:
             while True:
                 oldest = next(iter(self._trees.values()), None)
                 if oldest is None:
+                    self._asleep = True
                     self._changed.wait()
                     continue
                 left = max(pause_ends, oldest.since + self._interval) - time.monotonic()

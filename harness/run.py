@@ -10,6 +10,7 @@ Nothing is decided here. If a line here begins with "if" and is about tests, it 
 """
 
 import contextlib
+import gc
 import heapq
 import math
 import os
@@ -74,7 +75,12 @@ def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
 
     No process and no service is left when it returns or raises.
     """
-    return _Run(request, files, reporters).execute()
+    # What was made up to here, the plan above all, stays to the end: the collector need not look through it every time.
+    gc.freeze()
+    try:
+        return _Run(request, files, reporters).execute()
+    finally:
+        gc.unfreeze()  # or what an earlier run of --repeat has left would stay for good
 
 
 class _Run:

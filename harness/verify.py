@@ -7,18 +7,20 @@ caller's answer to any problem is that the harness, not a test, is at fault.
 It must not mend anything, or look at another run.
 """
 
-import json
 import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.parsers import expat
 
+import msgspec
+
+from harness.events import GroupFinished, decode
 from harness.files import RunFiles
 from harness.model import Status
-from harness.record import GroupRecord, RunRecord, replay
+from harness.record import GroupRecord, RunRecord
 
 STATUS_KEYS = (
     "GROUP",
@@ -84,7 +86,7 @@ def _group_problems(files: RunFiles, record: GroupRecord) -> list[str]:
 
 def _status_problems(path: Path, expected: Status) -> list[str]:
     try:
-        found = parse_status(path.read_text("utf-8"))["STATUS"]
+        found = parse_status(path.read_bytes().decode())["STATUS"]
     except (OSError, ValueError) as error:
         return [f"status file {path}: {error}"]
     return [] if found == expected.value else [f"status file {path} says {found}, the events say {expected.value}"]
@@ -93,7 +95,7 @@ def _status_problems(path: Path, expected: Status) -> list[str]:
 def _compared(what: str, expected: Statuses, read: Callable[[Path], Statuses], path: Path) -> list[str]:
     try:
         found = read(path)
-    except (OSError, ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, expat.ExpatError) as error:
         return [f"{path} cannot be read back: {error or type(error).__name__}"]
     names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
     return [
@@ -103,31 +105,48 @@ def _compared(what: str, expected: Statuses, read: Callable[[Path], Statuses], p
 
 
 def _events_statuses(path: Path) -> Statuses:
+    """Event by event: the record of 10,000 groups a second time would fill the memory."""
     with path.open("rb") as lines:
-        record = replay(lines)
-    return {name: group.status.value for name, group in record.groups.items() if group.status}
+        events = (decode(line).data for line in lines)
+        return {event.result.group: event.result.status.value for event in events if isinstance(event, GroupFinished)}
+
+
+class _Suite(msgspec.Struct):
+    name: str
+    status: str
+
+
+class _Report(msgspec.Struct):
+    """What is compared of a report. The rest is read over: of 10,000 groups it would fill the memory."""
+
+    suites: list[_Suite]
+    summary: dict[str, Any]
 
 
 def _report_statuses(path: Path) -> Statuses:
-    return _suites(json.loads(path.read_bytes()))
+    return _suites(_report(path))
 
 
-def _suites(report: dict[str, Any]) -> Statuses:
-    statuses: Statuses = {suite["name"]: suite["status"] for suite in report["suites"]}
-    if len(statuses) != len(report["suites"]) or report["summary"]["total"] != len(statuses):
+def _report(path: Path) -> _Report:
+    return msgspec.json.decode(path.read_bytes(), type=_Report)
+
+
+def _suites(report: _Report) -> Statuses:
+    statuses = {suite.name: suite.status for suite in report.suites}
+    if len(statuses) != len(report.suites) or report.summary["total"] != len(statuses):
         raise ValueError("its suites do not add up")
-    summed = sum(report["summary"][kind] for kind in SUMMANDS)
-    if summed != len(statuses) or +Counter(report["summary"]["statuses"]) != Counter(statuses.values()):
+    summed = sum(report.summary[kind] for kind in SUMMANDS)
+    if summed != len(statuses) or +Counter(report.summary["statuses"]) != Counter(statuses.values()):
         raise ValueError("its summary does not add up")
     return statuses
 
 
 def _test_report_problems(files: RunFiles, expected: Statuses) -> list[str]:
     def read(path: Path) -> Statuses:
-        report = json.loads(path.read_bytes())
+        report = _report(path)
         statuses = _suites(report)
         # Another run of the same log directory may have ended since: then the newest report is that one's.
-        return statuses if report["summary"]["run_id"] == files.run_id else expected
+        return statuses if report.summary["run_id"] == files.run_id else expected
 
     return _compared(files.test_report.name, expected, read, files.test_report)
 
@@ -142,13 +161,20 @@ def _colours(record: RunRecord) -> Statuses:
 
 
 def _junit_colours(path: Path, names: Iterable[str]) -> Statuses:
-    # By place, not by name: what a name has that XML cannot hold is missing there.
-    suites = zip(names, ElementTree.parse(path).getroot(), strict=True)
-    return {name: "red" if _has_failures(suite) else "green" for name, suite in suites}
+    """By place, not by name: what a name has that XML cannot hold is missing there."""
+    colours: list[str] = []
 
+    def opened(element: str, _: object) -> None:
+        if element == "testsuite":
+            colours.append("green")
+        elif element in ("failure", "error"):
+            colours[-1] = "red"
 
-def _has_failures(suite: ElementTree.Element) -> bool:
-    return any(suite.find(f"testcase/{verdict}") is not None for verdict in ("failure", "error"))
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = opened
+    with path.open("rb") as file:
+        parser.ParseFile(file)
+    return dict(zip(names, colours, strict=True))
 
 
 def _temporary(files: RunFiles) -> list[Path]:

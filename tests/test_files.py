@@ -133,8 +133,29 @@ def test_a_replacement_that_fails_leaves_the_old_file(
     if call == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:
-        monkeypatch.setattr(Path, "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_another_process_took_for_its_temporary_file_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.files._NUMBERS", iter([7, 8]))
+    monkeypatch.setattr("harness.files._WRITER", "other")
+    foreign = tmp_path / ".report.json.other-7.tmp"
+    foreign.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "report.json", b"ours")
+    assert foreign.read_bytes() == b"theirs"
+    write_atomically(tmp_path / "report.json", b"ours")
+    assert foreign.read_bytes() == b"theirs"
+
+
+def test_a_file_of_the_current_directory_is_replaced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_atomically(Path("report.json"), b"new")
+    assert (tmp_path / "report.json").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

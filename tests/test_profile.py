@@ -254,6 +254,19 @@ def test_its_thread_looks_while_something_is_watched_and_then_waits_without_end(
         assert until(lambda: waits.timeouts[-1] is None)
 
 
+def test_short_attempts_do_not_wake_its_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler(interval=NEVER)
+    sampler._changed = waits = Waits()
+    with sampler.watching(os.getpid()):
+        assert until(lambda: waits.timeouts[-1:] not in ([], [None]))
+    notified: list[None] = []
+    monkeypatch.setattr(waits, "notify", lambda: notified.append(None))
+    for _ in range(100):
+        with sampler.watching(os.getpid()):
+            pass
+    assert notified == []  # it looks by itself when it is time to
+
+
 def test_a_dear_look_makes_the_next_one_come_late(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = Sampler(interval=0.01)
     sampler._changed = waits = Waits()

@@ -1,5 +1,6 @@
 """The loop itself, with real processes and reporters that misbehave. Whole runs are tested in end_to_end/."""
 
+import gc
 import os
 import sys
 from datetime import datetime
@@ -123,3 +124,8 @@ def test_a_bug_in_the_clean_up_leaves_no_service(tmp_path: Path, monkeypatch: py
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, Fails(durable=False), "true")
     assert stopped
+
+
+def test_the_collector_looks_through_everything_again_after_a_run(tmp_path: Path) -> None:
+    run(tmp_path, Fails(durable=False), "true")
+    assert gc.get_freeze_count() == 0

@@ -89,6 +89,8 @@ DAMAGE: list[tuple[Callable[[Run], object], str]] = [
     (lambda run: edit(run.files.test_report, '"name": "good"', '"name": "x"'), "test-report.json says nothing of"),
     (lambda run: run.files.junit.write_text("<testsuites>"), "junit.xml cannot be read back"),
     (lambda run: run.files.junit.write_text("<testsuites/>"), "junit.xml cannot be read back"),
+    (lambda run: run.files.junit.write_text("<testsuites><failure/></testsuites>"), "junit.xml cannot be read back"),
+    (lambda run: edit(run.files.junit, "</testsuites>", ""), "junit.xml cannot be read back"),
     (lambda run: edit(run.files.junit, "<failure", "<skipped"), "junit.xml says green of group"),
     (lambda run: run.files.events.write_bytes(b"garbage\n"), "events.jsonl cannot be read back"),
     (

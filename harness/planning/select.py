@@ -129,13 +129,14 @@ def _cut(
 ) -> Group:
     """`found` has the tests of the groups of which only these are to run; `filtered`: pytest leaves some out itself."""
     tests = found.get(group.name, group.tests)
-    return msgspec.structs.replace(
+    cut = msgspec.structs.replace(
         group,
         depends_on=tuple(dependency for dependency in group.depends_on if dependency.group in waited_for),
         services=tuple(service for service in group.services if service in started),
         tests=tests,
         partial=bool(group.tests) and (filtered or tests != group.tests),
     )
+    return group if cut == group else cut  # of 10,000 groups, two of each would be a pity
 
 
 def _off(

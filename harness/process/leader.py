@@ -14,6 +14,8 @@ from pathlib import Path
 
 from harness.endings import descriptor_of_end
 
+_NOTHING = os.open(os.devnull, os.O_RDONLY)  # what every one of them reads
+
 
 class Leader:
     """A process that leads a session of its own. It is our child until `reap`, so that its pid means nobody else.
@@ -49,7 +51,7 @@ class Leader:
         # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
         popen = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=_NOTHING,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=env,

@@ -6,8 +6,9 @@ brought up to date; live output comes the same way. At the end it is closed, als
 A reporter must not change the record, read the environment of the process, or know another reporter.
 """
 
+import functools
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol, TextIO
@@ -15,6 +16,8 @@ from typing import ClassVar, Protocol, TextIO
 from harness.events import Stamped
 from harness.files import RunFiles
 from harness.record import RunRecord
+
+_QUARTER = 900  # seconds
 
 
 class Detail(StrEnum):
@@ -69,4 +72,11 @@ class Quiet:
 
 def iso_time(seconds: float) -> str:
     """Wall time as ISO 8601 with the local offset."""
-    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(seconds, _offset(int(seconds // _QUARTER))).isoformat(timespec="milliseconds")
+
+
+@functools.lru_cache
+def _offset(quarter: int) -> tzinfo | None:
+    """The local offset in a quarter of an hour: it changes at the beginning of one, and the C library reads
+    /etc/localtime whenever it is asked."""
+    return datetime.fromtimestamp(quarter * _QUARTER).astimezone().tzinfo

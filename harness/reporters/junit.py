@@ -9,9 +9,9 @@ what happened, the other in its message from which run it is.
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element, SubElement
 
 from harness.events import RunFinished, Stamped
 from harness.files import write_atomically
@@ -21,6 +21,8 @@ from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import without_escapes
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_IN_ATTRIBUTES = str.maketrans({'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"})
 
 # What becomes of a status that no failed test accounts for.
 VERDICTS = {
@@ -35,6 +37,8 @@ VERDICTS = {
     Status.NOT_RUN: "skipped",
     Status.CACHED: "skipped",
 }
+# How a suite counts its verdicts.
+COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 TEST_VERDICTS = {
     TestStatus.FAILED: "failure",
     TestStatus.ERROR: "error",
@@ -56,22 +60,32 @@ class JUnit(Quiet):
             write_atomically(self._files.junit, build(self._record))
 
 
-def build(record: RunRecord) -> bytes:
-    """The whole document."""
-    root = Element("testsuites", name="harness", time=_seconds(record.makespan))
+def build(record: RunRecord) -> bytearray:
+    """The whole document. As text, suite by suite: a tree of 10,000 groups fills the memory."""
+    run_id = record.started.run_id if record.started else ""
+    totals: Counter[str] = Counter()
+    document = bytearray()
     for group in record.groups.values():
         if group.result:
-            _suite(root, group, group.result, record.started.run_id if record.started else "")
-    for kind in ("tests", "failures", "errors", "skipped"):
-        root.set(kind, str(sum(int(suite.get(kind, "0")) for suite in root)))
-    ElementTree.indent(root)
-    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+            document += _suite(group, group.result, run_id, totals).encode()
+    attributes = {"name": "harness", "time": _seconds(record.makespan)}
+    attributes |= {kind: str(totals[kind]) for kind in ("tests", "failures", "errors", "skipped")}
+    # What comes first is known last.
+    opened, _, closed = _element(0, "testsuites", attributes, "\0" if document else "").partition("\0")
+    document[:0] = f"<?xml version='1.0' encoding='utf-8'?>\n{opened}".encode()
+    document += closed.encode()
+    return document
 
 
-def _suite(root: Element, record: GroupRecord, result: GroupResult, run_id: str) -> None:
-    suite = SubElement(root, "testsuite", name=_valid(record.group.name), time=_seconds(result.duration))
+def _suite(record: GroupRecord, result: GroupResult, run_id: str, totals: Counter[str]) -> str:
+    cases = [_test_case(test, result.quarantined) for test in record.tests]
+    cases += _group_case(record, result)
+    counts = Counter(verdict for verdict, _ in cases)
+    attributes = {"name": record.group.name, "time": _seconds(result.duration)}
     if result.started_at is not None:
-        suite.set("timestamp", iso_time(result.started_at))
+        attributes["timestamp"] = iso_time(result.started_at)
+    numbers = {kind: counts[verdict] for kind, verdict in COUNTED.items()} | {"tests": len(cases)}
+    totals.update(numbers)
     properties = {
         "run_id": run_id,
         "phase": record.group.phase,
@@ -83,47 +97,65 @@ def _suite(root: Element, record: GroupRecord, result: GroupResult, run_id: str)
         "cached_from": result.cached_from,
         "log": record.log,
     }
-    listed = SubElement(suite, "properties")
-    for name, value in properties.items():
-        if value:
-            SubElement(listed, "property", name=name, value=_valid(value))
-    for test in record.tests:
-        _test_case(suite, test, result.quarantined)
-    _group_case(suite, record, result)
-    for kind, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(kind, str(len(suite.findall(f"testcase/{element}"))))
-    suite.set("tests", str(len(suite.findall("testcase"))))
+    listed = "".join(
+        _element(3, "property", {"name": name, "value": value}) for name, value in properties.items() if value
+    )
+    inside = _element(2, "properties", {}, listed) + "".join(case for _, case in cases)
+    return _element(1, "testsuite", attributes | {kind: str(number) for kind, number in numbers.items()}, inside)
 
 
-def _test_case(suite: Element, test: TestResult, excuse: str) -> None:
+def _test_case(test: TestResult, excuse: str) -> tuple[str, str]:
+    """Its verdict, empty for a pass, and the case."""
     classname, name = _split(test.id)
-    case = SubElement(suite, "testcase", classname=classname, name=name, time=_seconds(test.duration))
+    attributes = {"classname": classname, "name": name, "time": _seconds(test.duration)}
     if test.status in FAILED_TESTS and excuse:
-        _excuse(case, excuse, "\n".join(filter(None, (test.status.value, test.message, test.details))))
-    elif test.status in TEST_VERDICTS:
-        verdict = SubElement(case, TEST_VERDICTS[test.status], message=_valid(test.message))
-        verdict.set("type", test.status.value)
-        verdict.text = _valid(test.details)
+        output = "\n".join(filter(None, (test.status.value, test.message, test.details)))
+        return "skipped", _element(2, "testcase", attributes, _excuse(excuse, output))
+    verdict = TEST_VERDICTS.get(test.status, "")
+    told = {"message": test.message, "type": test.status.value}
+    return verdict, _element(
+        2, "testcase", attributes, _element(3, verdict, told, text=test.details) if verdict else ""
+    )
 
 
-def _group_case(suite: Element, record: GroupRecord, result: GroupResult) -> None:
+def _group_case(record: GroupRecord, result: GroupResult) -> list[tuple[str, str]]:
+    """As `_test_case`; none where the tests account for the group's status."""
     accounted = bool(record.failed_tests) if result.status is Status.FAILED else bool(record.tests)
     if accounted and (result.status.succeeded or result.status is Status.FAILED):
-        return
+        return []
     name = result.status.value if result.status in VERDICTS else record.group.name
-    case = SubElement(suite, "testcase", classname=_valid(record.group.name), name=_valid(name))
-    case.set("time", _seconds(0.0 if record.tests else result.duration))
+    duration = 0.0 if record.tests else result.duration
+    attributes = {"classname": record.group.name, "name": name, "time": _seconds(duration)}
     if result.quarantined:
-        _excuse(case, result.quarantined, result.reason)
-    elif result.status in VERDICTS:
-        verdict = SubElement(case, VERDICTS[result.status], message=_valid(result.reason or result.status))
-        verdict.set("type", result.status.value)
+        return [("skipped", _element(2, "testcase", attributes, _excuse(result.quarantined, result.reason)))]
+    verdict = VERDICTS.get(result.status, "")
+    told = {"message": result.reason or result.status, "type": result.status.value}
+    return [(verdict, _element(2, "testcase", attributes, _element(3, verdict, told) if verdict else ""))]
 
 
-def _excuse(case: Element, excuse: str, output: str) -> None:
+def _excuse(excuse: str, output: str) -> str:
     """A failure that does not count: it shows as skipped, and still says what happened."""
-    SubElement(case, "skipped", message=_valid(f"quarantined: {excuse}"), type="quarantined")
-    SubElement(case, "system-out").text = _valid(output)
+    skipped = _element(3, "skipped", {"message": f"quarantined: {excuse}", "type": "quarantined"})
+    return skipped + _element(3, "system-out", {}, text=output)
+
+
+def _element(depth: int, name: str, attributes: Mapping[str, str], inside: str = "", *, text: str = "") -> str:
+    """An element on lines of its own: `inside` it stand other elements, or the `text`."""
+    pad = "  " * depth
+    opened = "".join(f' {key}="{_attribute(value)}"' for key, value in attributes.items())
+    if inside:
+        return f"{pad}<{name}{opened}>\n{inside}{pad}</{name}>\n"
+    if text := _valid(text):
+        return f"{pad}<{name}{opened}>{_escaped(text)}</{name}>\n"
+    return f"{pad}<{name}{opened} />\n"
+
+
+def _attribute(text: str) -> str:
+    return _escaped(_valid(text)).translate(_IN_ATTRIBUTES)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _split(test: str) -> tuple[str, str]:
@@ -131,12 +163,14 @@ def _split(test: str) -> tuple[str, str]:
     head, bracket, parameters = test.partition("[")
     place, separator, name = head.rpartition("::")
     if not separator:
-        return "", _valid(test)
+        return "", test
     classname = place.replace(".py::", ".").removesuffix(".py").replace("/", ".").replace("::", ".")
-    return _valid(classname), _valid(name + bracket + parameters)
+    return classname, name + bracket + parameters
 
 
 def _valid(text: str) -> str:
+    if text.isprintable():  # most are, and it is known much faster than by two patterns
+        return text
     return _NOT_XML.sub("", without_escapes(text))
 
 

@@ -6,6 +6,7 @@ two a group, that would be the dearest thing that the harness does. A power cut 
 which is fsynced when the run ends, has the same statuses.
 """
 
+import re
 import shlex
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import printable
 
 RUNNING = "running"
+_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
 
 class StatusFiles(Quiet):
@@ -59,5 +61,10 @@ class StatusFiles(Quiet):
         }
         values.update(known)
         # One line each, whatever stands in it: a name with a newline must not bring a line of its own.
-        lines = [f"{key}={shlex.quote(printable(str(value)))}\n" for key, value in values.items()]
-        write_atomically(self._files.status(group), "".join(lines).encode("utf-8"), durable=False)
+        lines = [f"{key}={_quoted(str(value))}\n" for key, value in values.items()]
+        path = f"{self._files.log_dir}/{self._files.status_name(group)}"  # not by pathlib, which takes its time
+        write_atomically(path, "".join(lines).encode("utf-8"), durable=False)
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else shlex.quote(printable(text))

@@ -93,13 +93,13 @@ def log_tail(context: Context, log: str) -> list[str]:
 
 
 def _table(context: Context) -> list[str]:
-    from tabulate import tabulate
-
     compact = context.detail is Detail.COMPACT
     records = [record for record in context.record.groups.values() if record.result]
     records = [record for record in records if not (compact and _is_plain(record))]
     if not records:
         return []
+    from tabulate import tabulate
+
     retried = any(record.result and record.result.attempts > 1 for record in records)
     noted = any(map(_note, records))
     headers = ["group", "phase", "status", "tests", "duration"]

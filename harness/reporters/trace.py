@@ -25,9 +25,30 @@ from harness.events import (
     TestFinished,
 )
 from harness.files import write_atomically
+from harness.model import Status
 from harness.reporters.base import Context, Quiet
 
 PHASES, SERVICES = "phases", "services"
+
+
+# Kept until the run ends, one a group and one a test: as dicts they would take four times as much.
+class _Attempt(msgspec.Struct, gc=False):
+    """What is told with the span of an attempt."""
+
+    status: Status
+    attempt: int
+    reason: str
+    waited: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Span(msgspec.Struct, gc=False):
+    name: str
+    tid: int
+    ts: int  # microseconds
+    dur: int
+    args: _Attempt | dict[str, str]
+    ph: str = "X"
+    pid: int = 1
 
 
 class Trace(Quiet):
@@ -36,11 +57,11 @@ class Trace(Quiet):
 
     def __init__(self, context: Context) -> None:
         self._files = context.files
-        self._spans: list[dict[str, Any]] = []
+        self._spans: list[_Span] = []
         self._tracks: dict[str, int] = {PHASES: 0, SERVICES: 1}
         self._began: dict[str, float] = {}  # of phases and attempts that have not ended, by what they are
         self._slots: dict[str, int] = {}
-        self._shown: dict[str, dict[str, object]] = {}  # of each group's first attempt, what is told with its span
+        self._shown: dict[str, _Attempt] = {}  # of each group's first attempt, what is told with its span
         self._busy_until: dict[str, float] = {}  # by track, of tests
 
     def handle(self, stamped: Stamped) -> None:
@@ -57,11 +78,7 @@ class Trace(Quiet):
             case AttemptFinished(outcome=outcome):
                 began = self._began.pop(f"group {outcome.group}")
                 track = f"slot {self._slots[outcome.group]}"
-                shown: dict[str, object] = {
-                    "status": outcome.status.value,
-                    "attempt": outcome.attempt,
-                    "reason": outcome.reason,
-                }
+                shown = _Attempt(status=outcome.status, attempt=outcome.attempt, reason=outcome.reason)
                 self._shown.setdefault(outcome.group, shown)
                 self._span(outcome.group, track, began, stamped.elapsed, shown)
             case LeaseMade() as event:
@@ -69,7 +86,7 @@ class Trace(Quiet):
             case LeaseEnded(ending="released") as event:
                 self._lease(f"remove {event.entry}", event, stamped.elapsed)
             case GroupFinished(result=result) if result.waited and result.group in self._shown:
-                self._shown[result.group]["waited"] = result.waited
+                self._shown[result.group].waited = result.waited
             case TestFinished(group=group, result=result):
                 began = max(stamped.elapsed - result.duration, self._began[f"group {group}"])
                 track = self._free_track(f"slot {self._slots[group]}", began)
@@ -92,17 +109,17 @@ class Trace(Quiet):
             track = f"{slot}, worker {number}"
         return track
 
-    def _span(self, name: str, track: str, began: float, ended: float, shown: dict[str, object]) -> None:
+    def _span(self, name: str, track: str, began: float, ended: float, shown: "_Attempt | dict[str, str]") -> None:
         number = self._tracks.setdefault(track, len(self._tracks))
-        times = {"ts": _microseconds(began), "dur": _microseconds(ended) - _microseconds(began)}
-        self._spans.append({"name": name, "ph": "X", "pid": 1, "tid": number, **times, "args": shown})
+        start, end = _microseconds(began), _microseconds(ended)
+        self._spans.append(_Span(name=name, tid=number, ts=start, dur=end - start, args=shown))
 
-    def _events(self) -> list[dict[str, Any]]:
-        named = [
+    def _events(self) -> "list[dict[str, Any] | _Span]":
+        named: list[dict[str, Any] | _Span] = [
             {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": track}}
             for track, number in self._tracks.items()
         ]
-        return named + self._spans
+        return [*named, *self._spans]
 
 
 def _microseconds(seconds: float) -> int:

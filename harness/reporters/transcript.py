@@ -100,11 +100,11 @@ class Transcript:
         return f"{self._prefixes[group]} {clean(line)}".rstrip()
 
     def _measure(self) -> None:
-        names = {name: printable(name) for name in self._record.groups}
-        self._width = min(WIDEST_NAME, max(map(len, names.values()), default=0))
-        for place, (name, shown) in enumerate(names.items()):
-            colour = PREFIX_COLOURS[place % len(PREFIX_COLOURS)]
-            self._prefixes[name] = paint(f"{shown:<{self._width}} │", colour)
+        self._width = min(WIDEST_NAME, max((len(printable(name)) for name in self._record.groups), default=0))
+        if self._context.detail is Detail.VERBOSE:
+            for place, name in enumerate(self._record.groups):
+                colour = PREFIX_COLOURS[place % len(PREFIX_COLOURS)]
+                self._prefixes[name] = paint(f"{self._named(name)} │", colour)
 
     def _lines(self, stamped: Stamped) -> list[str]:
         quiet = self._context.detail is Detail.COMPACT

@@ -5,7 +5,6 @@ what is still missing, as words for people ("GET /health: 503 Service Unavailabl
 than ANSWER_TIMEOUT. A check neither waits between questions nor knows the process behind the port.
 """
 
-import http.client
 import re
 import socket
 from collections.abc import Callable
@@ -33,6 +32,8 @@ def check_for(ready: Ready, log: Path) -> Check:
 
 def _answer(port: int, path: str) -> str:
     """Missing until a GET is answered below 400; a redirect counts and is not followed."""
+    import http.client  # with all of email and ssl behind it: a run without such a service does not wait for them
+
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_TIMEOUT)
     try:
         connection.request("GET", path)

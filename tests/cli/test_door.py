@@ -1,5 +1,7 @@
 """The door: where the project is, how the user is addressed, how errors are shown."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,10 @@ def test_complaint_in_colour(capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("FORCE_COLOR", "1")
     complain(UsageError("x"))
     assert capsys.readouterr().err == "\x1b[31merror:\x1b[0m x\n"
+
+
+def test_what_only_some_runs_need_is_not_loaded_for_all() -> None:
+    heavy = ("http.client", "ssl", "tabulate", "rich", "psutil", "xml.etree.ElementTree", "sqlite3")
+    code = f"import sys, harness.cli.test; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"

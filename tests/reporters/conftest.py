@@ -31,6 +31,7 @@ from harness.files import RunFiles
 from harness.model import Group, GroupResult, Outcome, Phase, Status, TestResult, TestStatus
 from harness.record import RunRecord
 from harness.reporters import Context, Detail, Reporter, Reporters
+from harness.reporters.base import _offset
 
 RUN_ID = "20250102_030405"
 BEGAN = 1735787045.0  # 2025-01-02T03:04:05Z
@@ -231,6 +232,8 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reporters show local times: here they are the same on every machine."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+    _offset.cache_clear()
     yield
     monkeypatch.undo()
     time.tzset()
+    _offset.cache_clear()

@@ -1,6 +1,7 @@
 """The journal, report.json and junit.xml."""
 
 import json
+import tracemalloc
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +14,8 @@ from harness.record import replay
 from harness.reporters.journal import Journal
 from harness.reporters.junit import JUnit
 from harness.reporters.report_json import JsonReport
-from harness.verify import SUMMANDS
+from harness.reporters.status import StatusFiles
+from harness.verify import SUMMANDS, verify
 
 
 def test_the_journal_has_every_event_at_once_and_in_order(history: Any, play_mixed_run: Any, monkeypatch: Any) -> None:
@@ -260,3 +262,41 @@ def test_reports_parse_whatever_a_test_printed(history: Any, make_phase: Any) ->
     assert case.result[0].text.endswith("]]><script>&\U0001f600")
     [suite] = json.loads(history.files.report.read_text())["suites"]
     assert suite["test_results"][0]["details"] == everything
+
+
+def peak_of(work: Any) -> int:
+    """The bytes that `work` held at its most, beyond what was there."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+MANY = [f"group-{number}" for number in range(1000)]
+
+
+def play_many(history: Any, make_phase: Any) -> None:
+    history.start(make_phase("p", *MANY))
+    for name in MANY:
+        history.attempt(name, 1.0)
+        history.ends(name, 2.0, "passed", 1.0)
+
+
+@pytest.mark.parametrize(("reporter", "file"), [(JsonReport, "report"), (JUnit, "junit")])
+def test_the_reports_of_many_groups_fill_no_memory(history: Any, make_phase: Any, reporter: Any, file: str) -> None:
+    history.play_to(reporter)
+    play_many(history, make_phase)
+    peak = peak_of(lambda: history.finish(3.0))
+    assert peak < 1.5 * getattr(history.files, file).stat().st_size  # it is there once, and little else
+
+
+def test_to_check_many_groups_fills_no_memory(history: Any, make_phase: Any) -> None:
+    history.play_to(Journal, StatusFiles, JsonReport, JUnit)
+    play_many(history, make_phase)
+    history.finish(3.0)
+    problems: list[str] = []
+    peak = peak_of(lambda: problems.extend(verify(history.files, history.record)))
+    assert problems == []
+    assert peak < 1.8 * history.files.report.stat().st_size
