@@ -139,7 +139,7 @@ def test_the_slowest_tests(past: History) -> None:
         record = make_record(number, {"a": Ended(attempts=[{"x": "passed", "y": "passed", "z": "skipped"}])})
         tests = record.groups["a"].tests
         used = {"cpu_seconds": slow / 2, "memory_growth": 1000 * number}
-        record.groups["a"].tests = [replace(tests[0], duration=slow, **used), *tests[1:]]
+        record.groups["a"].part("").tests = [replace(tests[0], duration=slow, **used), *tests[1:]]
         past.record(record, keep=MANY)
     past.record(make_record(9, {"b": Ended(attempts=[{"x": "passed"}])}), keep=MANY)
     assert [test.cpu_seconds for test in past.all_tests() if test.test == "x" and test.group == "a"] == [0.5, 1.5, 1.0]
@@ -151,7 +151,7 @@ def test_the_slowest_tests(past: History) -> None:
 
 def test_of_a_test_that_was_tried_again_the_last_attempt_counts(past: History) -> None:
     record = make_record(1, {"a": Ended("flaky", attempts=[{"x": "failed"}, {"x": "passed"}])})
-    first = record.groups["a"].earlier_tests[0]
+    first = record.groups["a"].part("").earlier_tests[0]
     first[0] = replace(first[0], duration=99.0)
     past.record(record, keep=MANY)
     assert [(test.seconds, test.runs) for test in past.slowest_tests("a", MANY)] == [(0.5, 1)]
