@@ -42,9 +42,9 @@ _CURES = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Live output of a group. Not an event: it is never journalled."""
+    """Live output. Not an event: it is never journalled."""
 
-    group: str
+    group: str  # or part, by its name
     data: bytes
 
 
@@ -110,17 +110,17 @@ def run_attempt(
 def _run(job: Job, notify: Notify, control: Control) -> Outcome:
     started_at, started = time.time(), time.monotonic()
     log = _Log(job.log)
-    tests = KnownTests(job.group, job.attempt, notify)
+    tests = KnownTests(job.group, job.attempt, notify, job.part)
 
     def output(data: bytes) -> None:
         if not log.write(data):
             control.cancel()
         if source and job.results:
             source.feed(data)
-        notify(Output(job.group, data))
+        notify(Output(job.name, data))
 
     def spawned(pid: int) -> None:
-        notify(AttemptSpawned(group=job.group, attempt=job.attempt, pid=pid, argv=job.argv))
+        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=job.argv))
 
     ended = source = None
     reason = ""
@@ -186,6 +186,7 @@ def _outcome(
     if ended is None:
         return Outcome(
             group=job.group,
+            part=job.part,
             attempt=job.attempt,
             status=status,
             reason=reason,
@@ -194,6 +195,7 @@ def _outcome(
         )
     return Outcome(
         group=job.group,
+        part=job.part,
         attempt=job.attempt,
         status=status,
         reason=reason,
@@ -318,7 +320,7 @@ class _Log:
 
 def _header(job: Job, started_at: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
-    line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
+    line = f"=== {job.name} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
     # A command of several lines must not make a header of several lines.
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line) + "\n"
 

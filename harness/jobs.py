@@ -47,16 +47,18 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
     argv = launch.argv if group.tests else tuple(substitute(word, {}, values) for word in launch.argv)
     if launch.pythonpath:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [launch.pythonpath, env.get("PYTHONPATH", "")]))
-    env |= {"HARNESS_GROUP": group.name, "HARNESS_ATTEMPT": str(attempt), "HARNESS_SLOT": str(slot)}
+    env |= {"HARNESS_GROUP": group.whole, "HARNESS_PART": group.part}
+    env |= {"HARNESS_ATTEMPT": str(attempt), "HARNESS_SLOT": str(slot)}
     return Job(
         run_id=files.run_id,
-        group=group.name,
+        group=group.whole,
+        part=group.part,
         attempt=attempt,
         slot=slot,
         argv=argv,
         env=env,
         directory=str(Path(request.plan.project, request.plan.test_root if group.tests else "")),
-        log=str(files.group_log(group.name)),
+        log=str(files.part_log(group.name) if group.part else files.group_log(group.name)),
         timeout=group.timeout,
         grace=group.grace,
         statuses=launch.statuses,
