@@ -151,6 +151,12 @@ def test_the_environment_of_a_failed_file_can_be_kept_and_entered_and_swept(harn
     assert not list((harness.directory / ".harness" / "kept").iterdir())
 
 
+def test_a_dry_run_shows_the_command_of_each_file(harness: Harness) -> None:
+    project(harness, fails=False)
+    commands = [line for line in harness.run("test", "--dry-run").stdout.splitlines() if "-m pytest" in line]
+    assert [line.rpartition(" ")[2] for line in commands] == ["test_a.py", "test_b.py"]
+
+
 def test_what_was_not_appended_when_the_harness_was_killed_stays_in_the_logs_of_the_parts(harness: Harness) -> None:
     harness.plan(PLAN)
     for name in "ab":

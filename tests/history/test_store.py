@@ -124,6 +124,24 @@ def test_durations_are_those_of_the_last_five_whole_passes(histories: list[dict[
         assert past.durations("local") == {name: seconds[:5] for name, seconds in expected.items()}
 
 
+def test_the_durations_of_tests_are_medians_of_the_last_five_whole_passes(past: History) -> None:
+    def passed(number: int, seconds: float, *, test: str = "x", **more: object) -> None:
+        record = make_record(number, {"a": Ended(attempts=[{test: "passed"}], **more), "b": Ended()})
+        part = record.groups["a"].part("")
+        part.tests = [replace(each, duration=seconds) for each in part.tests]
+        past.record(record, keep=MANY)
+
+    for number, seconds in enumerate([100.0, 1.0, 4.0, 2.0, 9.0, 3.0]):
+        passed(number, seconds)
+    passed(7, 50.0, partial=True)
+    failed = make_record(8, {"a": Ended("failed", attempts=[{"x": "failed"}])})
+    past.record(failed, keep=MANY)
+    assert past.test_durations("local", ["a", "b", "new"]) == {"a": {"x": 3.0}, "b": {}, "new": {}}
+    assert past.test_durations("staging", ["a"]) == {"a": {}}
+    passed(9, 7.0, test="y")
+    assert past.test_durations("local", ["a"]) == {"a": {"x": 3.5, "y": 7.0}}
+
+
 def test_the_time_apart_is_that_of_whole_runs_that_passed(past: History) -> None:
     past.record(make_record(0, {"a": "passed"}, services=50.0, duration=90.0), keep=MANY)  # too long ago
     for number, services in enumerate([1.0, 2.0, 3.0, 4.0, 9.0], 1):
