@@ -101,6 +101,13 @@ class GroupRecord:
         """Of a process of its own that runs."""
         return next((part.pid for part in self.parts.values() if part.pid is not None), None)
 
+    @property
+    def failed_part(self) -> str:
+        """The name of the first of its parts whose latest attempt failed; empty: none did, or it has no parts."""
+        failures = FAILURES - {Status.NO_TESTS}
+        failed = (name for name, part in self._in_order() if part.attempts and part.attempts[-1].status in failures)
+        return part_name(self.group.name, file) if (file := next(failed, "")) else ""
+
     def part(self, name: str) -> PartRecord:
         return self.parts.setdefault(name, PartRecord())
 

@@ -10,6 +10,7 @@ from harness.events import LeaseEnded, LeaseMade
 from harness.model import Group
 from harness.reporters.base import Detail
 from harness.reporters.console import Console
+from harness.reporters.github import GitHub
 from harness.reporters.junit import JUnit
 from harness.reporters.live import Live
 from harness.reporters.report_json import JsonReport
@@ -62,6 +63,23 @@ def test_the_console_tells_of_the_group_and_of_files_that_are_tried_again(parts:
         "00:07.0  ≈ flaky       search     10.0 s  b.py: passed on attempt 2",
         "00:07.0  – skipped     other              why not",
     ]
+
+
+def test_the_summary_shows_the_end_of_what_a_failed_file_wrote(history: Any, make_phase: Any) -> None:
+    history.play_to(Console, lambda context: GitHub(context, token=lambda: "token"))
+    history.start(make_phase("p", SEARCH))
+    for file in SEARCH.tests:
+        block = f"=== search/{file} · attempt 1 · now · slot 0 · $ pytest {file}\nthe end of {file}\n"
+        history.attempt("search", 1.0, part=file, log=block.encode())
+        status = {"a.py": "no_tests", "b.py": "failed", "c.py": "passed"}[file]
+        history.attempt_ends("search", 2.0, status, 1.0, part=file)
+    history.ends("search", 2.0, "failed", 3.0, "b.py: exit code 2")
+    history.finish(3.0, 1)
+    summary = history.said.partition("\nSummary")[2]
+    assert "│ the end of b.py" in summary
+    assert "the end of a.py" not in history.said
+    assert "the end of c.py" not in history.said
+    assert "::group::search: the end of" in history.said
 
 
 def test_the_report_has_one_suite_with_the_tests_of_all_files_in_the_order_of_the_plan(parts: Any) -> None:
