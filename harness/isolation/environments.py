@@ -151,7 +151,9 @@ class Environments:
         self._watch.came(job.attempt_id, job.name, self._checked(job))
         try:
             if self._has_tests and not job.reports_tests:  # a test that runs alone waits for those too, and they for it
-                inside.exits.enter_context(hold_shared(self._shared.directory, lambda: bool(control.request), job.name))
+                inside.exits.enter_context(
+                    hold_shared(self._shared.directory, lambda: bool(control.request), job.group)
+                )
             workers = [self._take_all(job, worker, control, inside) for worker in range(max(job.workers, 1))]
             env = self._environment(job, workers)
         except BaseException:

@@ -163,7 +163,7 @@ class Transcript:
         return _said(stamped, YELLOW, "↻", "retry", f"{self._named(name)}  {told}")
 
     def _retry_scheduled(self, stamped: Stamped, event: RetryScheduled) -> str:
-        before = self._record.groups[event.group].part(event.part).attempts[-1]
+        before = self._record.groups[event.group].attempts[-1]
         when = "once nothing else runs" if event.alone else f"in {seconds(event.delay)}"
         told = ", ".join(filter(None, (printable(before.reason), f"tries again {when}")))
         name = part_name(event.group, event.part)

@@ -12,7 +12,8 @@ from typing import IO
 
 import pytest
 
-from harness.cli.logs import Harmless, harmless, logs, offset_of_last
+from harness.cli.logs import Harmless, goes_on, harmless, logs, offset_of_last
+from harness.cli.runs import Watched
 from harness.errors import UsageError
 from harness.events import AttemptFinished, AttemptStarted, GroupFinished, RunFinished, ServiceStarted
 from harness.model import Group, GroupResult, Outcome, Status
@@ -248,6 +249,7 @@ def test_a_file_that_runs_has_a_log_of_its_own_until_its_end(call, project: Path
         call(logs, "search")
     assert caught.value.cure == "each has a log of its own until then: search/a.py"
     assert call(logs, "search/a.py").stdout == "so far\n"
+    assert goes_on(Watched(run.files), "search/a.py")
     process = follow(project, "search/a.py")
     watchdog.append(process)
     assert stream(process.stdout).readline() == b"so far\n"
@@ -257,6 +259,7 @@ def test_a_file_that_runs_has_a_log_of_its_own_until_its_end(call, project: Path
     log.unlink()
     outcome = Outcome(group="search", part="a.py", attempt=1, status=Status.PASSED, started_at=1.0, duration=1.0)
     run.add(2.0, AttemptFinished(outcome=outcome))
+    assert not goes_on(Watched(run.files), "search/a.py")
     assert stream(process.stdout).read() == b"the end\n"
     assert process.wait() == 0
     assert call(logs, "search").stdout == "so far\nthe end\n"

@@ -241,12 +241,17 @@ def test_parts_of_one_group_have_their_own_and_keep_their_own(scene: Make, tmp_p
         it.environments.leave(one, status)
     kept = {part: kept_environment(tmp_path, f"g/{part}") for part in ("a.py", "b.py", "c.py")}
     assert [each and each.env["BOX"] for each in kept.values()] == [inside[0].env["BOX"], inside[1].env["BOX"], None]
+    assert kept["a.py"]
+    assert kept["a.py"].group == "g/a.py"
     assert "is kept: `enter g/a.py` opens it" in it.told(Warned)[0].message
     assert [(ended.part, ended.ending) for ended in it.told(LeaseEnded)] == [
         ("a.py", "kept"),
         ("b.py", "kept"),
         ("c.py", "released"),
     ]
+    again = it.environments.enter(it.job(part="a.py", attempt=2), Control())
+    it.environments.leave(again, Status.PASSED)
+    assert [kept_environment(tmp_path, f"g/{part}") is None for part in ("a.py", "b.py")] == [True, False]
 
 
 def test_of_several_attempts_only_the_last_is_kept_and_none_if_that_passed(scene: Make, tmp_path: Path) -> None:
