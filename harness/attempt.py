@@ -44,9 +44,9 @@ _CURES = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Live output of a group. Not an event: it is never journalled."""
+    """Live output. Not an event: it is never journalled."""
 
-    group: str
+    group: str  # or part, by its name
     data: bytes
 
 
@@ -117,20 +117,20 @@ def run_attempt(
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
     started_at, started = time.time(), time.monotonic()
     log = _Log(job.log)
-    tests = KnownTests(job.group, job.attempt, notify)
+    tests = KnownTests(job.group, job.attempt, notify, job.part)
 
     def output(data: bytes) -> None:
         if not log.write(data):
             control.cancel()
         if source and job.results:
             source.feed(data)
-        notify(Output(job.group, data))
+        notify(Output(job.name, data))
 
     def note(reason: str) -> None:
         log.write(f"=== a pytest of its own: {_printable(reason)}\n".encode(errors="backslashreplace"))
 
     def spawned(pid: int) -> None:
-        notify(AttemptSpawned(group=job.group, attempt=job.attempt, pid=pid, argv=job.argv))
+        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=job.argv))
 
     source: TestStream | Report | None = None
     ends: list[Exit] = []
@@ -153,7 +153,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
                     control=control,
                     spawned=spawned,
                     side=source.feed if source and job.reports_tests else None,
-                    launch=warm.launch(process, job.group, note) if warm and job.warm else Leader.start,
+                    launch=warm.launch(process, job.name, note) if warm and job.warm else Leader.start,
                 )
                 ends.append(ended)
                 problems.append(source.close() if source else "")
@@ -236,6 +236,7 @@ def _outcome(
     if ended is None:
         return Outcome(
             group=job.group,
+            part=job.part,
             attempt=job.attempt,
             status=status,
             reason=reason,
@@ -244,6 +245,7 @@ def _outcome(
         )
     return Outcome(
         group=job.group,
+        part=job.part,
         attempt=job.attempt,
         status=status,
         reason=reason,
@@ -368,7 +370,7 @@ class _Log:
 
 def _header(job: Job, started_at: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
-    line = f"=== {job.group} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
+    line = f"=== {job.name} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
     return f"{_printable(line)}\n"
 
 

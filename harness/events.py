@@ -79,6 +79,7 @@ class AttemptStarted(Event, frozen=True):
     attempt: int
     slot: int
     log: str
+    part: str = ""  # of a splittable group: the file that runs
 
 
 class AttemptSpawned(Event, frozen=True):
@@ -86,6 +87,7 @@ class AttemptSpawned(Event, frozen=True):
     attempt: int
     pid: int
     argv: tuple[str, ...]
+    part: str = ""
 
 
 class TestStarted(Event, frozen=True):
@@ -94,6 +96,7 @@ class TestStarted(Event, frozen=True):
     group: str
     attempt: int
     test: str
+    part: str = ""
 
 
 class TestFinished(Event, frozen=True):
@@ -102,6 +105,7 @@ class TestFinished(Event, frozen=True):
     group: str
     attempt: int
     result: TestResult
+    part: str = ""
 
 
 class AttemptFinished(Event, frozen=True):
@@ -118,6 +122,7 @@ class LeaseMade(Event, frozen=True):
     attempt: int
     details: dict[str, str]  # names and addresses, no secrets
     seconds: float  # that it took
+    part: str = ""
 
 
 class LeaseEnded(Event, frozen=True):
@@ -129,6 +134,7 @@ class LeaseEnded(Event, frozen=True):
     ending: Literal["released", "kept", "leaked"]
     reason: str = ""  # why it leaked
     seconds: float = 0.0
+    part: str = ""
 
 
 class RetryScheduled(Event, frozen=True):
@@ -138,6 +144,7 @@ class RetryScheduled(Event, frozen=True):
     attempt: int  # the one to come
     delay: float  # seconds, at the least
     alone: bool  # it waits until nothing else runs
+    part: str = ""
 
 
 class GroupFinished(Event, frozen=True):

@@ -121,6 +121,10 @@ class RunFiles:
     def group_log(self, name: str) -> Path:
         return self.log_dir / f"{safe_name(name)}_{self.run_id}.log"
 
+    def part_log(self, name: str) -> Path:
+        """Of a part of a group while it runs; then it is appended to its group's."""
+        return self.run_dir / f"part-{safe_name(name)}.log"
+
     def status(self, name: str) -> Path:
         return self.log_dir / self.status_name(name)
 

@@ -12,6 +12,7 @@ from harness.planning.substitute import substitute
 from harness.planning.variables import group_variables
 from harness.request import Request
 from harness.runners import PLUGIN_DIRECTORY, runner_for
+from harness.scheduling.parts import parts_of
 from harness.warm import Pytest
 
 # Where nobody says otherwise. Without it a log ends in mid-line when its group is killed.
@@ -51,7 +52,7 @@ def parent_variables(request: Request, run_id: str, values: Values, hidden: Coll
 
 def warm_processes(request: Request, groups: Iterable[Group]) -> Iterator[Pytest]:
     """Every process of these groups that may be a fork, but for retries."""
-    for group in groups:
+    for group in (part for whole in groups for part in parts_of(whole)):
         launch = runner_for(group).command(group, python=request.python, options=request.pytest)
         if launch.warm:
             words = launch.argv[: len(launch.argv) - len(group.tests)]
@@ -66,16 +67,18 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
     argv = launch.argv if group.tests else tuple(substitute(word, {}, values) for word in launch.argv)
     if launch.pythonpath:
         env = _with_pythonpath(env, launch.pythonpath)
-    env |= {"HARNESS_GROUP": group.name, "HARNESS_ATTEMPT": str(attempt), "HARNESS_SLOT": str(slot)}
+    env |= {"HARNESS_GROUP": group.whole, "HARNESS_PART": group.part}
+    env |= {"HARNESS_ATTEMPT": str(attempt), "HARNESS_SLOT": str(slot)}
     return Job(
         run_id=files.run_id,
-        group=group.name,
+        group=group.whole,
+        part=group.part,
         attempt=attempt,
         slot=slot,
         argv=argv,
         env=env,
         directory=_directory(request, group),
-        log=str(files.group_log(group.name)),
+        log=str(files.part_log(group.name) if group.part else files.group_log(group.name)),
         timeout=group.timeout,
         grace=group.grace,
         statuses=launch.statuses,

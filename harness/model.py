@@ -109,6 +109,28 @@ class Group(Noun, frozen=True):
     inputs: tuple[str, ...] = ()  # globs, relative to the project
     results: str = ""  # FORMAT:PATH or FORMAT, where a command leaves the results of its tests
     partial: bool = False  # in this run, some of its tests were left out by the options
+    splittable: bool = False  # each of its files is a part, which has a slot, environments and a process of its own
+    part_of: str = ""  # of a part (scheduling/parts.py): the group that it is a part of
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its test files, each once, in order."""
+        return tuple(dict.fromkeys(test.partition("::")[0] for test in self.tests))
+
+    @property
+    def whole(self) -> str:
+        """The group that people know: it itself, or the one that it is a part of."""
+        return self.part_of or self.name
+
+    @property
+    def part(self) -> str:
+        """Of a part: its file."""
+        return self.files[0] if self.part_of else ""
+
+
+def part_name(group: str, part: str) -> str:
+    """What a part of a group is called where both compete with other groups. No group of a plan can be called so."""
+    return f"{group}/{part}" if part else group
 
 
 class Phase(Noun, frozen=True):
@@ -256,10 +278,15 @@ class Job(Noun, frozen=True):
     results: str = ""  # as in Group
     isolate: tuple[str, ...] = ()  # as in Group
     workers: int = 0  # as in Group: each has environments of its own
+    part: str = ""  # of a splittable group: the file that runs
+
+    @property
+    def name(self) -> str:
+        return part_name(self.group, self.part)
 
     @property
     def attempt_id(self) -> str:
-        return f"{self.group}#{self.attempt}"
+        return f"{self.name}#{self.attempt}"
 
 
 class Outcome(Noun, frozen=True):
@@ -278,10 +305,15 @@ class Outcome(Noun, frozen=True):
     leaked: bool = False  # a process of its own, or a lease, outlived it
     contaminates: tuple[str, ...] = ()  # what was touched while it ran that was not its own, and who else ran
     failed_tests: tuple[str, ...] = ()  # their ids, where these alone are why it `failed`
+    part: str = ""  # as in Job
+
+    @property
+    def name(self) -> str:
+        return part_name(self.group, self.part)
 
     @property
     def attempt_id(self) -> str:
-        return f"{self.group}#{self.attempt}"
+        return f"{self.name}#{self.attempt}"
 
 
 class GroupResult(Noun, frozen=True):
@@ -290,9 +322,9 @@ class GroupResult(Noun, frozen=True):
     group: str
     status: Status
     reason: str = ""
-    attempts: int = 0
+    attempts: int = 0  # of its parts, that which took most
     started_at: float | None = None  # wall time; None: it never started
-    duration: float = 0.0  # of all attempts together
+    duration: float = 0.0  # of all attempts together, those of parts that ran side by side included
     exit_code: int | None = None
     cpu_seconds: float = 0.0
     peak_memory: int = 0

@@ -28,28 +28,48 @@ from harness.events import (
     Warned,
     decode,
 )
-from harness.model import FAILURES, SUCCESSES, Group, GroupResult, Outcome, Phase, Status, TestResult, TestStatus
+from harness.model import (
+    FAILURES,
+    SUCCESSES,
+    Group,
+    GroupResult,
+    Outcome,
+    Phase,
+    Status,
+    TestResult,
+    TestStatus,
+    part_name,
+)
 from harness.scheduling.bound import Bound, lower_bound
+from harness.scheduling.parts import split
 
 FAILED_TESTS = frozenset({TestStatus.FAILED, TestStatus.ERROR})
 
 
 @dataclass(slots=True)
-class GroupRecord:
-    """One group so far. `tests` and `current_test` are those of its latest attempt."""
+class PartRecord:
+    """What of a group runs in one process, so far. `tests` and `current_test` are those of its latest attempt."""
 
-    group: Group
-    result: GroupResult | None = None
-    verdicts: int = 0  # how often GroupFinished came: once, or the harness contradicts itself
     attempts: list[Outcome] = field(default_factory=list)
     attempt: int = 0  # the one that runs or ran last, from 1
     slot: int = 0
     pid: int | None = None  # while it runs
-    log: str = ""  # empty: it never started
     tests: list[TestResult] = field(default_factory=list)
     earlier_tests: list[list[TestResult]] = field(default_factory=list)  # of the attempts before it, in order
     current_test: str = ""
     running_since: float | None = None  # since the run began; None: no attempt is running
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """One group so far, with all of its parts."""
+
+    group: Group
+    result: GroupResult | None = None
+    verdicts: int = 0  # how often GroupFinished came: once, or the harness contradicts itself
+    parts: dict[str, PartRecord] = field(default_factory=dict)  # that have started; "" is the only one of most groups
+    attempts: list[Outcome] = field(default_factory=list)  # of all parts, as they ended
+    log: str = ""  # empty: it never started
     started_at: float | None = None  # wall time of its first attempt
     finished_at: float | None = None  # wall time of its GroupFinished, if it had started
 
@@ -58,8 +78,44 @@ class GroupRecord:
         return self.result.status if self.result else None
 
     @property
+    def tests(self) -> list[TestResult]:
+        """Those of the latest attempt, part by part in the order of the plan."""
+        return [test for _, part in self._in_order() for test in part.tests]
+
+    @property
     def failed_tests(self) -> list[TestResult]:
         return [test for test in self.tests if test.status in FAILED_TESTS]
+
+    @property
+    def attempt(self) -> int:
+        """The latest one, from 1; of its parts, that which has had most. 0: none has started."""
+        return max((part.attempt for part in self.parts.values()), default=0)
+
+    @property
+    def running(self) -> dict[str, PartRecord]:
+        """The parts of which an attempt runs, in the order of the plan."""
+        return {name: part for name, part in self._in_order() if part.running_since is not None}
+
+    @property
+    def pid(self) -> int | None:
+        """Of a process of its own that runs."""
+        return next((part.pid for part in self.parts.values() if part.pid is not None), None)
+
+    @property
+    def failed_part(self) -> str:
+        """The name of the first of its parts whose latest attempt failed; empty: none did, or it has no parts."""
+        failures = FAILURES - {Status.NO_TESTS}
+        failed = (name for name, part in self._in_order() if part.attempts and part.attempts[-1].status in failures)
+        return part_name(self.group.name, file) if (file := next(failed, "")) else ""
+
+    def part(self, name: str) -> PartRecord:
+        return self.parts.setdefault(name, PartRecord())
+
+    def _in_order(self) -> list[tuple[str, PartRecord]]:
+        if len(self.parts) < 2:
+            return list(self.parts.items())
+        place = {file: number for number, file in enumerate(self.group.files)}
+        return sorted(self.parts.items(), key=lambda item: place.get(item[0], 0))
 
 
 @dataclass(slots=True)
@@ -79,7 +135,8 @@ class RunRecord:
         self.finished: RunFinished | None = None
         self.groups: dict[str, GroupRecord] = {}  # in plan order
         # Kept up to date rather than counted on demand: the live display asks at every event.
-        self.running: dict[str, GroupRecord] = {}  # in the order in which they started
+        # Those of which an attempt runs, by the names of groups and of parts, in the order in which they started.
+        self.running: dict[str, PartRecord] = {}
         self.statuses: Counter[Status] = Counter()  # of the groups that have ended
         self.services: dict[str, ServiceRecord] = {}
         self.services_seconds: float | None = None  # until the first phase began; None: none has begun
@@ -117,27 +174,30 @@ class RunRecord:
         match stamped.data:
             case AttemptStarted() as event:
                 record = self.groups[event.group]
-                record.attempt, record.slot, record.log = event.attempt, event.slot, event.log
-                record.running_since = stamped.elapsed
-                self.running[event.group] = record
+                record.log = event.log
                 record.started_at = stamped.time if record.started_at is None else record.started_at
+                part = record.part(event.part)
+                part.attempt, part.slot, part.running_since = event.attempt, event.slot, stamped.elapsed
                 if event.attempt > 1:
-                    record.earlier_tests.append(record.tests)
-                record.tests, record.current_test = [], ""
+                    part.earlier_tests.append(part.tests)
+                part.tests, part.current_test = [], ""
+                self.running[part_name(event.group, event.part)] = part
             case AttemptSpawned() as event:
-                self.groups[event.group].pid = event.pid
+                self.groups[event.group].part(event.part).pid = event.pid
             case TestStarted() as event:
-                self.groups[event.group].current_test = event.test
+                self.groups[event.group].part(event.part).current_test = event.test
             case TestFinished() as event:
-                record = self.groups[event.group]
-                record.tests.append(event.result)
-                if record.current_test == event.result.id:
-                    record.current_test = ""
+                part = self.groups[event.group].part(event.part)
+                part.tests.append(event.result)
+                if part.current_test == event.result.id:
+                    part.current_test = ""
             case AttemptFinished() as event:
                 record = self.groups[event.outcome.group]
                 record.attempts.append(event.outcome)
-                record.pid, record.running_since, record.current_test = None, None, ""
-                self.running.pop(event.outcome.group, None)
+                part = record.part(event.outcome.part)
+                part.attempts.append(event.outcome)
+                part.pid, part.running_since, part.current_test = None, None, ""
+                self.running.pop(event.outcome.name, None)
             case GroupFinished() as event:
                 self.last_verdict = stamped.elapsed
                 record = self.groups[event.result.group]
@@ -196,10 +256,19 @@ class RunRecord:
         if self.is_merged:
             # Its machines did not wait for one another: a phase could begin on one before the last had ended elsewhere.
             phases, apart = (Phase(name="all shards", groups=tuple(each.group for each in self.groups.values())),), 0.0
-        return lower_bound(phases, self._durations(), jobs=jobs, resources=self.started.resources, apart=apart)
+        durations = self._durations() | self._durations_of_parts()
+        return lower_bound(split(phases), durations, jobs=jobs, resources=self.started.resources, apart=apart)
 
     def _durations(self) -> dict[str, float]:
         return {name: record.result.duration if record.result else 0.0 for name, record in self.groups.items()}
+
+    def _durations_of_parts(self) -> dict[str, float]:
+        return {
+            part_name(name, file): sum(outcome.duration for outcome in part.attempts)
+            for name, record in self.groups.items()
+            for file, part in record.parts.items()
+            if file
+        }
 
 
 def replay(lines: Iterable[bytes]) -> RunRecord:

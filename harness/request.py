@@ -26,7 +26,7 @@ class Request:
     pytest: PytestOptions
     python: str
     shows_output: bool  # what groups print is shown as it comes
-    estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group
+    estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group and part
     cached: Mapping[str, str] = field(default_factory=dict)  # groups that need not run -> the run in which they passed
     filters: str = ""  # the options that leave tests out of groups, as they would be typed
     seed: int = 0  # of all that is random

@@ -41,6 +41,7 @@ from harness.files import RunFiles
 from harness.isolation.environments import Environments
 from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
 from harness.model import Group, Outcome
+from harness.partlog import with_log_in_place
 from harness.reporters import Reporters
 from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
@@ -62,6 +63,7 @@ from harness.scheduling.messages import (
     TimeUp,
     Wake,
 )
+from harness.scheduling.parts import split
 from harness.services import Services
 from harness.warm import Warm
 
@@ -121,7 +123,7 @@ class _Run:
         )
         self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
         self.dispatcher = Dispatcher(
-            request.phases,
+            split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
             resources=request.plan.resources,
             off=request.off,
@@ -254,12 +256,13 @@ class _Run:
         job = make_job(
             self.request, self.files, action.group, self.services.values, attempt=action.attempt, slot=action.slot
         )
-        self.emit(AttemptStarted(group=job.group, attempt=job.attempt, slot=job.slot, log=job.log))
+        log = str(self.files.group_log(job.group))
+        self.emit(AttemptStarted(group=job.group, part=job.part, attempt=job.attempt, slot=job.slot, log=log))
         self.executor.submit(job).add_done_callback(self.attempt_ended)
 
     def attempt_ended(self, future: Future[Outcome]) -> None:
         """Called in the attempt's thread."""
-        self.inbox.put(AttemptEnded(future.result()))
+        self.inbox.put(AttemptEnded(with_log_in_place(future.result(), self.files)))
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1

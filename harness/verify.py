@@ -19,8 +19,9 @@ import msgspec
 
 from harness.events import GroupFinished, decode
 from harness.files import RunFiles
-from harness.model import Status
+from harness.model import Group, Status
 from harness.record import GroupRecord, RunRecord
+from harness.scheduling.parts import parts_of
 
 STATUS_KEYS = (
     "GROUP",
@@ -81,6 +82,19 @@ def _group_problems(files: RunFiles, record: GroupRecord) -> list[str]:
     # An attempt whose log could not be opened is an `error`; any other has one.
     if record.attempts and record.status is not Status.ERROR and not files.group_log(name).exists():
         problems.append(f"group {name!r} ran, but has no log {files.group_log(name)}")
+    return problems + [problem for part in parts_of(record.group) for problem in _part_problems(files, record, part)]
+
+
+def _part_problems(files: RunFiles, record: GroupRecord, part: Group) -> list[str]:
+    if not part.part_of:
+        return []
+    attempts = record.parts[part.part].attempts if part.part in record.parts else []
+    problems = []
+    if record.status in (Status.PASSED, Status.FLAKY) and not attempts:
+        problems.append(f"group {part.part_of!r} {record.status}, but its file {part.part!r} did not run")
+    # One that could not be appended is an `error`, and stays.
+    if files.part_log(part.name).exists() and not (attempts and attempts[-1].status is Status.ERROR):
+        problems.append(f"the log of {part.name!r} is not in that of its group: {files.part_log(part.name)}")
     return problems
 
 

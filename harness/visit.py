@@ -57,7 +57,8 @@ def revisit(plan: Plan, kept: Kept, inside: Callable[[Mapping[str, str]], int]) 
 
 def _end(env: Mapping[str, str]) -> None:
     """Ends what the visitor's program has left running: it was in an environment that goes, or among its processes."""
-    end(env["HARNESS_RUN_ID"], env["HARNESS_GROUP"], int(env["HARNESS_ATTEMPT"]), env["HARNESS_SHARED"])
+    marks = env["HARNESS_RUN_ID"], env["HARNESS_GROUP"], int(env["HARNESS_ATTEMPT"]), env["HARNESS_SHARED"]
+    end(*marks, env.get("HARNESS_PART", ""))  # which those that an older version kept lack
 
 
 def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify: Callable[[AnyEvent], None]) -> int:

@@ -12,6 +12,10 @@ def make_group(name: str, *, after: tuple[str, ...] = (), any_of: tuple[str, ...
     return Group(name=name, phase="", command="true", depends_on=depends_on, **fields)  # type: ignore[arg-type]
 
 
+def make_splittable(name: str, *files: str, **more: object) -> Group:
+    return make_group(name, tests=files, splittable=True, **more)  # type: ignore[arg-type]
+
+
 def make_phase(name: str, *groups: Group | str, sequential: bool = False) -> Phase:
     made = [make_group(group) if isinstance(group, str) else group for group in groups]
     placed = tuple(msgspec.structs.replace(group, phase=name) for group in made)

@@ -1,7 +1,7 @@
 """A dispatcher that is given literal inputs and answers in brief, so that the history of a run reads like a story."""
 
 from harness.events import GroupFinished, PhaseFinished, PhaseStarted, RetryScheduled, SignalReceived
-from harness.model import Phase
+from harness.model import Phase, part_name
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import Action, Cancel, Emit, Input, Kill, Start, Stop, Wake
 
@@ -23,8 +23,8 @@ def brief(action: Action) -> str:
             return f"{result.group} {result.status}" + (f": {result.reason}" if result.reason else "")
         case Emit(SignalReceived(signal=name)):
             return name
-        case Emit(RetryScheduled(group=name, attempt=attempt, alone=alone)):
-            return f"retry {name}#{attempt}" + (" alone" if alone else "")
+        case Emit(RetryScheduled(group=name, part=part, attempt=attempt, alone=alone)):
+            return f"retry {part_name(name, part)}#{attempt}" + (" alone" if alone else "")
         case Wake(attempt_id):
             return f"wake {attempt_id}"
         case Stop():

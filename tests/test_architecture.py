@@ -14,7 +14,7 @@ FLOORS = {
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
     2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "warm", "files", "ports"}
     | {"history", "fingerprint", "git", "terminal", "installations"},
-    3: {"runners", "executors", "reporters", "services", "isolation", "verify"},
+    3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
     5: {"cli", "__main__"},
 }

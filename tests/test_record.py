@@ -20,7 +20,7 @@ from harness.events import (
     encode,
 )
 from harness.model import Dependency, Group, GroupResult, LockMode, Outcome, Phase, Status, TestResult, TestStatus
-from harness.record import RunRecord, ServiceRecord, replay
+from harness.record import PartRecord, RunRecord, ServiceRecord, replay
 
 
 def group(name: str, **more: object) -> Group:
@@ -70,7 +70,8 @@ def test_a_group_is_followed_from_its_start_to_its_verdict() -> None:
     ):
         record.apply(event)
         a = record.groups["a"]
-        seen.append((a.attempt, a.pid, a.running_since, a.current_test, len(a.tests), len(a.attempts), a.status))
+        part = a.parts.get("", PartRecord())
+        seen.append((a.attempt, a.pid, part.running_since, part.current_test, len(a.tests), len(a.attempts), a.status))
     assert seen == [
         (0, None, None, "", 0, 0, None),
         (1, None, 1.0, "", 0, 0, None),
@@ -81,9 +82,51 @@ def test_a_group_is_followed_from_its_start_to_its_verdict() -> None:
         (2, None, 4.0, "", 0, 1, None),
         (2, None, 4.0, "", 0, 1, Status.FLAKY),
     ]
-    assert (a.started_at, a.finished_at, a.verdicts, a.slot, a.log) == (1001.0, 1006.0, 1, 1, "/p/logs/a.log")
+    assert (a.started_at, a.finished_at, a.verdicts, part.slot, a.log) == (1001.0, 1006.0, 1, 1, "/p/logs/a.log")
     assert record.succeeded == [a]
     assert record.groups["b"].result is None
+
+
+def test_the_parts_of_a_group_are_followed_one_by_one() -> None:
+    whole = Group(name="s", phase="p", tests=("a.py", "b.py"), splittable=True)
+
+    def test(part: str, at: float) -> tuple[float, TestFinished]:
+        result = TestResult(id=f"{part}::t{at}", status=TestStatus.PASSED, duration=1.0)
+        return at, TestFinished(group="s", part=part, attempt=1, result=result)
+
+    def ends(part: str, attempt: int, at: float, duration: float) -> tuple[float, AttemptFinished]:
+        values = {"group": "s", "part": part, "attempt": attempt, "status": Status.PASSED, "started_at": 0.0}
+        return at, AttemptFinished(outcome=Outcome(duration=duration, **values))  # type: ignore[arg-type]
+
+    running = [
+        (0.0, started(Phase(name="p", groups=(whole, group("other"))))),
+        (1.0, AttemptStarted(group="s", part="b.py", attempt=1, slot=2, log="/s.log")),
+        (1.0, AttemptStarted(group="s", part="a.py", attempt=1, slot=1, log="/s.log")),
+        (1.5, TestStarted(group="s", part="b.py", attempt=1, test="b.py::t2.0")),
+    ]
+    record = folded(*running)
+    assert list(record.running) == ["s/b.py", "s/a.py"]
+    assert {name: part.slot for name, part in record.groups["s"].running.items()} == {"a.py": 1, "b.py": 2}
+    assert [part.current_test for part in record.running.values()] == ["b.py::t2.0", ""]
+    after = [test("b.py", 2.0), test("a.py", 3.0), ends("b.py", 1, 4.0, 3.0)]
+    again = AttemptStarted(group="s", part="b.py", attempt=2, slot=2, log="/s.log")
+    record = folded(*running, *after, (5.0, again), test("b.py", 6.0))
+    s = record.groups["s"]
+    assert [each.id for each in s.tests] == ["a.py::t3.0", "b.py::t6.0"], "a retry of one file keeps those of the other"
+    assert [[each.id for each in tests] for tests in s.parts["b.py"].earlier_tests] == [["b.py::t2.0"]]
+    assert (s.attempt, list(record.running)) == (2, ["s/a.py", "s/b.py"])
+
+
+def test_the_longest_part_is_in_the_bound_and_all_of_the_work() -> None:
+    whole = Group(name="s", phase="p", tests=("a.py", "b.py", "c.py"), splittable=True)
+    events: list[tuple[float, AnyEvent]] = [(0.0, started(Phase(name="p", groups=(whole,)), jobs=2))]
+    for file, took in (("a.py", 4.0), ("b.py", 3.0), ("c.py", 1.0)):
+        events.append((0.0, AttemptStarted(group="s", part=file, attempt=1, slot=0, log="/s.log")))
+        outcome = Outcome(group="s", part=file, attempt=1, status=Status.PASSED, started_at=0.0, duration=took)
+        events.append((took, AttemptFinished(outcome=outcome)))
+    record = folded(*events, (4.0, finished("s", 8.0)), (4.0, RunFinished(exit_code=0, duration=4.0)))
+    assert (record.sequential_time, record.speedup) == (8.0, 2.0)
+    assert [record.lower_bound(jobs) for jobs in (1, 2, 3)] == [8.0, 4.0, 4.0]
 
 
 def test_a_group_that_never_started_has_no_times() -> None:

@@ -7,7 +7,7 @@ import pytest
 from harness.events import AnyEvent, AttemptFinished, AttemptStarted, GroupFinished, RunFinished, RunStarted, Stamped
 from harness.files import RunFiles
 from harness.model import Group, GroupResult, Outcome, Phase, Status
-from harness.record import RunRecord
+from harness.record import PartRecord, RunRecord
 from harness.reporters import Context, Detail, Reporters, standard
 from harness.verify import parse_status, verify
 
@@ -108,6 +108,31 @@ def test_each_contradiction_is_found(run: Run, damage: Callable[[Run], object], 
     damage(run)
     assert told in run.problems[0]
     assert len(run.problems) <= 2  # a wrong name is found from both sides
+
+
+def split_run(record: RunRecord) -> Group:
+    """The good group of that run, as if its two files had run one by one."""
+    good = record.groups["good"]
+    good.group = Group(name="good", phase="p", tests=("a.py", "b.py"), splittable=True)
+    good.parts = {file: PartRecord(attempts=list(good.attempts)) for file in good.group.tests}
+    return good.group
+
+
+def test_a_log_of_a_part_that_is_not_in_its_groups_is_found(run: Run) -> None:
+    split_run(run.record)
+    assert run.problems == []
+    log = run.files.part_log("good/b.py")
+    log.touch()
+    assert run.problems == [f"the log of 'good/b.py' is not in that of its group: {log}"]
+    failed = Outcome(group="good", part="b.py", attempt=1, status=Status.ERROR, started_at=1.0, duration=1.0)
+    run.record.groups["good"].parts["b.py"].attempts.append(failed)
+    assert run.problems == [], "an error says where it is"
+
+
+def test_a_group_that_passed_without_one_of_its_files_is_found(run: Run) -> None:
+    split_run(run.record)
+    run.record.groups["good"].parts["a.py"].attempts.clear()
+    assert run.problems == ["group 'good' passed, but its file 'a.py' did not run"]
 
 
 @pytest.mark.parametrize("verdicts", [0, 2])

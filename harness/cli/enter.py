@@ -35,14 +35,14 @@ Examples:
 @pass_door
 def enter(door: Door, group: str, command: tuple[str, ...]) -> int:
     """Open a shell in the isolated environment of GROUP."""
-    known = {it.name: it for it in door.plan.groups}
-    if group not in known:
-        raise UsageError(f"there is no group {quoted(group)}", did_you_mean(group, known))
     argv = command or (os.environ.get("SHELL") or "/bin/sh",)
     if kept := kept_environment(door.project, group):
         _greet(f"the environment of {group} that run {kept.run_id} kept")
         return revisit(door.plan, kept, lambda env: converse(argv, env=plugged(env), directory=kept.directory))
 
+    known = {it.name: it for it in door.plan.groups}
+    if group not in known:
+        raise UsageError(f"there is no group {quoted(group)}", did_you_mean(group, known))
     request = prepare(door, {"groups": [group], "no_cache": True}).request
     chosen = next(it for phase in request.phases for it in phase.groups if it.name == group)
 

@@ -51,7 +51,7 @@ def gc(door: Door, kept: bool) -> int:
     finally:
         for it in kinds.values():
             it.close()
-    _forget(door, swept, {(it.lease.run_id, it.lease.group) for it in standing.values()})
+    _forget(door, swept, {(it.lease.run_id, it.lease.name) for it in standing.values()})
     out().write(list(_said(swept)))
     left = [(lease, why or _why(lease, known)) for lease, why in swept.left]
     failed = [f"[isolation.{lease.entry}] of run {lease.run_id}: {why}" for lease, why in left if why]
@@ -87,7 +87,7 @@ def _why(lease: Lease, known: Mapping[str, Isolation]) -> str:
 
 def _forget(door: Door, swept: Swept, standing: Collection[tuple[str, str]]) -> None:
     """What would lead into environments that are gone now."""
-    for run_id, group in {(lease.run_id, lease.group) for lease in swept.released} - set(standing):
+    for run_id, group in {(lease.run_id, lease.name) for lease in swept.released} - set(standing):
         kept = kept_environment(door.project, group) if group else None
         if kept and kept.run_id == run_id:
             forget_environment(door.project, group)
@@ -104,5 +104,5 @@ def _said(swept: Swept) -> Iterator[str]:
 
 def _named(lease: Lease) -> str:
     details = ", ".join(f"{name} {value}" for name, value in lease.details.items())
-    whose = f"of {lease.group}" if lease.group else "of nobody"
+    whose = f"of {lease.name}" if lease.group else "of nobody"
     return printable(f"[isolation.{lease.entry}] {whose} in run {lease.run_id} ({details})")

@@ -53,6 +53,8 @@ def _conditions(group: Group) -> list[str]:
         lines.append(f"takes {group.slots} slots")
     if group.workers:
         lines.append(f"{plural(group.workers, 'worker')}, {group.dist}")
+    if group.splittable:
+        lines.append("its files by themselves, side by side")
     if group.services:
         lines.append(f"with {_names(group.services)}")
     if group.isolate:

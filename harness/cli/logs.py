@@ -18,6 +18,7 @@ from harness.cli.door import Door, log_dir_option, out, pass_door
 from harness.cli.runs import Watched, newest
 from harness.errors import HarnessError, UsageError
 from harness.files import RUN_ID, age, safe_name
+from harness.model import part_name
 from harness.planning.problems import did_you_mean
 from harness.reporters.text import BOLD, DIM, GLYPHS, paint, printable, without_escapes
 from harness.values import quoted
@@ -31,6 +32,7 @@ Examples:
   ./exec.sh local logs                     the logs of the newest run
   ./exec.sh local logs financial           the newest log of the group financial
   ./exec.sh local logs -f -n 20 financial  its last lines, and what comes, until the group ends
+  ./exec.sh local logs -f search/test_a.py of a splittable group, a file that runs
   less "$(./exec.sh local logs --path financial)"
 """
 
@@ -99,10 +101,11 @@ def index(watched: Watched) -> list[str]:
 
 
 def goes_on(watched: Watched, name: str) -> bool:
-    """Whether the log of this group or service may still grow."""
+    """Whether the log of this group, part or service may still grow."""
     watched.update()
-    group = watched.record.groups.get(name)
-    return watched.is_running and (name in watched.record.services if group is None else group.result is None)
+    record, group = watched.record, watched.record.groups.get(name)
+    grows = name in record.services or name in record.running if group is None else group.result is None
+    return watched.is_running and grows
 
 
 def wait_for_log(watched: Watched, name: str) -> None:
@@ -119,11 +122,19 @@ def wait_for_log(watched: Watched, name: str) -> None:
 
 
 def find_log(watched: Watched, name: str, planned: list[str]) -> Path:
-    """The newest log of a group, or the newest run's of a service. Raises UsageError where there is none."""
+    """The newest log of a group, or the newest run's of a service or of a part that has not ended.
+
+    Raises UsageError where there is none.
+    """
     group, service = watched.record.groups.get(name), watched.record.services.get(name)
-    log = group.log if group else service.log if service else ""
+    log = group.log if group else service.log if service else str(watched.files.part_log(name))
     if log and Path(log).exists():
         return Path(log)
+    if group and (running := [part_name(name, part) for part in group.running if part]):
+        raise UsageError(
+            f"no file of {quoted(name)} has run to its end, and so there is nothing in its log",
+            f"each has a log of its own until then: {', '.join(running)}",
+        )
     older = newest_log(watched.files.log_dir, name)
     if older is None:
         known = list(dict.fromkeys([*watched.record.groups, *watched.record.services, *planned]))

@@ -16,7 +16,7 @@ from harness.cli.door import Door, caution, out, pass_door
 from harness.cli.graphs import as_json, dot, mermaid, tree
 from harness.cli.listing import show
 from harness.errors import NothingToRun, UsageError
-from harness.planning.estimate import Estimates, estimate
+from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.values import MAX_COUNT, parse_count, quoted
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class _Past(NamedTuple):
     """What of the history a prediction needs; empty where there is none."""
 
     durations: Mapping[str, Sequence[float]]  # group -> seconds of its passing runs, the newest first
+    tests: Mapping[str, Mapping[str, float]]  # splittable group -> its tests -> seconds
     apart: tuple[float, float] | None  # seconds of the services' start, and of the end of a run
 
 
@@ -91,6 +92,7 @@ def _known(door: Door) -> "Known":
     from harness.config.dotenv import read_env_files
     from harness.planning.select import Selection, select
     from harness.planning.variables import run_variables
+    from harness.scheduling.parts import split
     from harness.scheduling.predict import taking_part
 
     dotenv = read_env_files(door.project, door.plan.env_files)
@@ -101,12 +103,11 @@ def _known(door: Door) -> "Known":
         reasons = "\n".join(selected.off.values())
         raise NothingToRun("nothing to predict: every group is in a phase that is off, or needs one that is", reasons)
     past = _past(door)
-    return Known(phases, _estimates(door, past), past.apart, door.plan.resources, selected.off)
+    return Known(split(phases), _estimates(door, past), past.apart, door.plan.resources, selected.off)
 
 
 def _estimates(door: Door, past: _Past) -> Estimates:
-    """Of all groups, also those that take no part: a guess about one must be the same in every run."""
-    return estimate((group.name for group in door.plan.groups), past.durations)
+    return estimate_plan(door.plan, past.durations, past.tests)
 
 
 def _past(door: Door) -> _Past:
@@ -115,10 +116,14 @@ def _past(door: Door) -> _Past:
 
     path = door.project / HISTORY_FILE
     if not path.exists():
-        return _Past({}, None)
+        return _Past({}, {}, None)
     history = History.open(path)
     try:
-        return _Past(history.durations(door.environment), history.apart(door.environment))
+        return _Past(
+            history.durations(door.environment),
+            history.test_durations(door.environment, splittable(door.plan)),
+            history.apart(door.environment),
+        )
     finally:
         history.close()
         caution(history.warnings)

@@ -23,7 +23,7 @@ NO_GAIN = 0.01  # of the makespan
 class Known:
     """What a prediction rests on."""
 
-    phases: tuple[Phase, ...]  # those that take part, with the groups that do
+    phases: tuple[Phase, ...]  # those that take part, with the groups that do, and parts in place of splittable ones
     estimates: Estimates
     apart: tuple[float, float] | None  # seconds of the services' start and of the end of a run; None: not known
     resources: Mapping[str, int]
@@ -87,12 +87,13 @@ def _apart(known: Known, prediction: Prediction) -> str:
 def _rests_on(known: Known) -> list[str]:
     """What the reader must know before believing the numbers."""
     lines = [f"  {printable(why)}; it is left out" for why in known.left_out.values()]
-    unknown = [group.name for group in known.groups if group.name in known.estimates.unknown]
+    groups = dict.fromkeys(group.whole for group in known.groups)
+    unknown = [name for name in groups if name in known.estimates.unknown]
     if not known.estimates.anything_known:
         lines.append("  There is no history yet: all groups count as equal, 1 s each. One run teaches it.")
     elif unknown:
         guess = seconds(known.estimates.seconds[unknown[0]])
-        count = f"{len(unknown)} of {plural(len(known.groups), 'estimate')}"
+        count = f"{len(unknown)} of {plural(len(groups), 'estimate')}"
         verb = "is a guess" if len(unknown) == 1 else "are guesses"
         lines.append(f"  {count} {verb} ({guess}, the 75th percentile of the others): {_listed(unknown)}")
     return lines

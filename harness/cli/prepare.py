@@ -22,13 +22,14 @@ from harness.history import HISTORY_FILE, History
 from harness.isolation.options import problem_of
 from harness.model import Group, Phase, Plan
 from harness.planning.changed import changed_groups
-from harness.planning.estimate import Estimates, estimate
+from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
 from harness.planning.variables import run_variables
 from harness.request import Request
 from harness.runners import PytestOptions
+from harness.scheduling.parts import split
 from harness.scheduling.predict import predict, taking_part
 
 
@@ -54,7 +55,9 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     plan = apply(plan, settings)
     history = History.open(door.project / HISTORY_FILE)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
-    estimates = estimate([group.name for group in plan.groups], history.durations(door.environment))
+    estimates = estimate_plan(
+        plan, history.durations(door.environment), history.test_durations(door.environment, splittable(plan))
+    )
     phases = _sharded(selected.phases, selected.off, settings, plan, estimates)
     fingerprints = Fingerprints(plan, door.environment, shell, dotenv)
     running = [group for phase in phases if phase.name not in selected.off for group in phase.groups]
@@ -72,7 +75,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     predicted = None
     if settings.shuffle is None and _is_foreseeable(running, estimates):
         predicted = predict(
-            taking_part(phases, selected.off),
+            split(taking_part(phases, selected.off), whole=cached),
             expected,
             jobs=jobs,
             resources=plan.resources,

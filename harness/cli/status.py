@@ -15,6 +15,7 @@ from harness.cli.runs import Watched, newest
 from harness.model import Status
 from harness.record import GroupRecord
 from harness.reporters.text import BOLD, CYAN, DIM, GLYPHS, GREEN, RED, YELLOW, paint, plural, printable, seconds
+from harness.scheduling.parts import parts_of
 
 RUNNING = ("▸", CYAN, "running")
 WAITING = ("·", DIM, "waiting")
@@ -86,16 +87,24 @@ def _row(group: GroupRecord, started_at: float, now: float | None) -> tuple[str,
         glyph, colour, word = *GLYPHS[group.result.status], group.result.status.value
         elapsed = group.result.duration if group.attempts else None
         note = group.result.reason
-    elif group.running_since is None and not group.attempts:
+    elif not group.running and not group.attempts:
         glyph, colour, word = WAITING
     elif now is None:
         glyph, colour, word = LOST
-    elif group.running_since is None:
+    elif not group.running:
         glyph, colour, word = RESTING
-        note = f"attempt {group.attempts[-1].attempt}: {group.attempts[-1].reason}; tries again"
+        last = group.attempts[-1]
+        note = _ended_parts(group) or f"attempt {last.attempt}: {last.reason}; tries again"
     else:
         glyph, colour, word = RUNNING
-        elapsed = max(0.0, now - started_at - group.running_since)
-        note = group.current_test
-    took = "" if elapsed is None else seconds(elapsed)
+        elapsed = now - started_at - min(part.running_since or 0.0 for part in group.running.values())
+        note = ", ".join(filter(None, (*(part.current_test for part in group.running.values()), _ended_parts(group))))
+    took = "" if elapsed is None else seconds(max(0.0, elapsed))
     return printable(group.group.name), paint(f"{glyph} {word}", colour), took, printable(note)
+
+
+def _ended_parts(group: GroupRecord) -> str:
+    """How many of its files have run, of a group whose files do so one by one."""
+    parts = len(parts_of(group.group))
+    ended = sum(part.running_since is None for part in group.parts.values())
+    return f"{ended} of {parts} files have run" if parts > 1 else ""

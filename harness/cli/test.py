@@ -13,6 +13,7 @@ from harness.cli.suite import run
 from harness.model import Group, Phase
 from harness.reporters.text import BOLD, DIM, paint, printable
 from harness.runners import runner_for
+from harness.scheduling.parts import parts_of
 
 EXAMPLES = """\b
 Examples:
@@ -56,7 +57,7 @@ def _listing(prepared: Prepared, *, commands: bool) -> list[str]:
             passed = prepared.request.cached.get(group.name)
             lines.append(f"  {printable(group.name)}" + (f" (cached: unchanged since run {passed})" if passed else ""))
             if commands and not passed and phase.name not in prepared.request.off:
-                lines.append(paint(f"    $ {_command(prepared, group)}", DIM))
+                lines += [paint(f"    $ {_command(prepared, part)}", DIM) for part in parts_of(group)]
     return lines
 
 

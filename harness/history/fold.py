@@ -14,10 +14,12 @@ from typing import TypeVar
 from harness.model import GroupResult, Status, TestResult, TestStatus
 from harness.past import PastGroup, PastRun, PastTest
 from harness.record import FAILED_TESTS, GroupRecord, RunRecord
+from harness.scheduling.parts import parts_of
 
 Number = TypeVar("Number", int, float)
 
 DID_NOT_RUN = frozenset({Status.SKIPPED, Status.NOT_RUN, Status.CACHED})
+_TO_THE_END = frozenset({Status.PASSED, Status.NO_TESTS, Status.SKIPPED})  # of the attempts of parts
 EXAMPLE_LIMIT = 200  # characters
 
 # What differs between two sightings of one failure, the longer patterns first.
@@ -122,7 +124,7 @@ def _group(
         group=result.group,
         started_at=run_started_at if started_at is None else started_at,
         duration=result.duration,
-        slot=record.slot,
+        slot=next((part.slot for part in record.parts.values()), 0),
         status=result.status,
         attempts=result.attempts,
         cpu_seconds=result.cpu_seconds,
@@ -136,7 +138,8 @@ def _group(
 
 def _why(record: GroupRecord, result: GroupResult) -> str:
     """What its latest failed test said, or else how its latest failed attempt ended; also where a retry passed."""
-    for tests in reversed([*record.earlier_tests, record.tests]):
+    earlier = [tests for part in record.parts.values() for tests in part.earlier_tests]
+    for tests in reversed([*earlier, record.tests]):
         for test in tests:
             if test.status in FAILED_TESTS and test.message:
                 return test.message
@@ -147,7 +150,9 @@ def _why(record: GroupRecord, result: GroupResult) -> str:
 def _got_to_the_end(record: GroupRecord) -> bool:
     """Whether all of its tests have a result: a failure must be that of tests that are known."""
     if record.status is Status.FAILED:
-        return bool(record.attempts and record.attempts[-1].failed_tests)
+        ends = [part.attempts[-1] for part in record.parts.values() if part.attempts]
+        all_ended = len(ends) == len(parts_of(record.group))
+        return all_ended and all(end.failed_tests for end in ends if end.status not in _TO_THE_END)
     return record.status in {Status.PASSED, Status.FLAKY}
 
 
@@ -155,7 +160,8 @@ def _tests(key: str, name: str, record: GroupRecord, examples: dict[str, str]) -
     return list(
         chain.from_iterable(
             _of_attempt(key, name, attempt, tests, examples)
-            for attempt, tests in enumerate([*record.earlier_tests, record.tests], 1)
+            for part in record.parts.values()
+            for attempt, tests in enumerate([*part.earlier_tests, part.tests], 1)
         )
     )
 

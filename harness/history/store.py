@@ -158,6 +158,29 @@ class History:
             durations[group].append(seconds)
         return dict(durations)
 
+    def test_durations(self, environment: str, groups: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Of each of these groups the medians of its tests' seconds in the passes that `durations` tells of."""
+        return {group: self._test_durations(environment, group) for group in groups}
+
+    def _test_durations(self, environment: str, group: str) -> dict[str, float]:
+        durations: defaultdict[str, list[float]] = defaultdict(list)
+        for test, seconds in self._rows(
+            f"""
+            SELECT n.test, t.duration FROM test_names n JOIN test_runs t ON t.name = n.id
+            WHERE n."group" = ? AND t.run IN (
+                SELECT r.id FROM group_runs g JOIN runs r ON r.id = g.run
+                WHERE g."group" = ? AND g.status = ? AND NOT g.partial AND r.environment = ? {_NEWEST_FIRST} LIMIT ?
+            )
+            """,
+            group,
+            group,
+            Status.PASSED.value,
+            environment,
+            WINDOW,
+        ):
+            durations[test].append(seconds)
+        return {test: statistics.median(each) for test, each in durations.items()}
+
     def apart(self, environment: str) -> tuple[float, float] | None:
         """Seconds until the first phase begins, and from the end of the last group to the end of the run.
 

@@ -2,7 +2,7 @@
 
 `setup` writes `KEY=value` lines, as in an env file (config/dotenv.py), to the file that $HARNESS_ENV names; they become
 variables of the tests. Both commands run in the project's directory with the run's variables and HARNESS_LEASE (twelve
-hexadecimal digits that no other lease has), HARNESS_GROUP, HARNESS_SLOT and HARNESS_RUN_ID.
+hexadecimal digits that no other lease has), HARNESS_GROUP, HARNESS_PART, HARNESS_SLOT and HARNESS_RUN_ID.
 
 `teardown` gets the variables that `setup` wrote as well. It must be able to run twice, and after a setup that failed
 half-way or never ran. After a crash another process runs it, and gets none of them: any could hold a secret, so they
@@ -87,6 +87,7 @@ class Command(BaseKind):
             **more,
             "HARNESS_LEASE": lease.token,
             "HARNESS_GROUP": lease.group,
+            "HARNESS_PART": lease.part,
             "HARNESS_SLOT": str(lease.slot),
             "HARNESS_RUN_ID": lease.run_id,
         }

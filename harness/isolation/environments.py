@@ -87,7 +87,7 @@ class Environments:
         self._keep = keep
         self._project = project
         self._stopping = threading.Event()
-        self._kept: dict[str, list[Lease]] = {}  # by group: of its last attempt that failed
+        self._kept: dict[str, list[Lease]] = {}  # by group or part: of its last attempt that failed
         self._variables = variables
         self._journals = project / LEASES
         self._shared = Shared(project, run_id)
@@ -153,7 +153,7 @@ class Environments:
     def enter(self, job: Job, control: Control) -> Job:
         """As in Surroundings."""
         inside = self._inside[job.attempt_id] = _Inside()
-        self._watch.came(job.attempt_id, job.group, self._checked(job))
+        self._watch.came(job.attempt_id, job.name, self._checked(job))
         try:
             if self._has_tests and not job.reports_tests:  # a test that runs alone waits for those too, and they for it
                 inside.exits.enter_context(
@@ -172,7 +172,7 @@ class Environments:
         try:
             found = self._look_after(job)
             if self._keep:
-                self._release_kept(job.group)
+                self._release_kept(job.name)
             if self._keep and status in _WORTH_KEEPING and self._inside[job.attempt_id].held:
                 self._keep_environment(job, self._inside[job.attempt_id])
         finally:
@@ -190,8 +190,8 @@ class Environments:
             for held in inside.held:
                 if held.lease.entry in checked:
                     found += self._leftovers(held.lease)
-            found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory)
-            immortal = end(job.run_id, job.group, job.attempt, self._shared.directory)
+            found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory, job.part)
+            immortal = end(job.run_id, job.group, job.attempt, self._shared.directory, job.part)
         found += self._watch.went(job.attempt_id)
         return _Found(found, immortal)
 
@@ -221,6 +221,7 @@ class Environments:
             kind=self._entries[name].kind,
             run_id=self._run_id,
             group=job.group if job else "",
+            part=job.part if job else "",
             attempt=job.attempt if job else 0,
             slot=job.slot if job else 0,
             worker=worker,
@@ -283,18 +284,18 @@ class Environments:
         ending = [held.lease for held in inside.held if held.lease.services]
         if ending:
             services = ", ".join(sorted({service for lease in ending for service in lease.services}))
-            self._warn(f"the environment of {job.group} is not kept: it ends with the service {services} of this run")
+            self._warn(f"the environment of {job.name} is not kept: it ends with the service {services} of this run")
             return
         try:
             for held in inside.held:
                 self._leases.keep(held.lease)
             keep_environment(self._project, job)
         except (OSError, HarnessError) as error:
-            self._warn(f"the environment of {job.group} could not be kept: {error}")
+            self._warn(f"the environment of {job.name} could not be kept: {error}")
             return
-        self._kept[job.group] = [held.lease for held in inside.held]
+        self._kept[job.name] = [held.lease for held in inside.held]
         inside.held.clear()
-        self._warn(f"the environment of {job.group} is kept: `enter {job.group}` opens it, `gc --kept` removes it")
+        self._warn(f"the environment of {job.name} is kept: `enter {job.name}` opens it, `gc --kept` removes it")
 
     def _release_kept(self, group: str) -> None:
         """Those of an earlier attempt: only the last one is kept, and none if that passed."""

@@ -1,7 +1,7 @@
 """Environments that were kept because their group failed: what is needed to enter them again.
 
-One file a group, `.harness/kept/GROUP.json`, readable by its owner alone, since it holds secrets. The leases themselves
-stand in the journal of their run, marked as kept.
+One file a group, or part of one, `.harness/kept/GROUP.json`, readable by its owner alone, since it holds secrets. The
+leases themselves stand in the journal of their run, marked as kept.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ KEPT = Path(".harness", "kept")
 class Kept(msgspec.Struct, frozen=True):
     """An environment that stands."""
 
-    group: str
+    group: str  # or part, by its name
     run_id: str
     directory: str  # in which the group ran
     env: dict[str, str]  # of its process, whole
@@ -27,8 +27,8 @@ def keep_environment(project: Path, job: Job) -> None:
     """Writes down what the process of `job` was given; an older one of that group is forgotten. Raises OSError."""
     directory = project / KEPT
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
-    kept = Kept(job.group, job.run_id, job.directory, job.env)
-    write_atomically(directory / f"{safe_name(job.group)}.json", msgspec.json.encode(kept))
+    kept = Kept(job.name, job.run_id, job.directory, job.env)
+    write_atomically(directory / f"{safe_name(job.name)}.json", msgspec.json.encode(kept))
 
 
 def kept_environment(project: Path, group: str) -> Kept | None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from harness.model import Noun
+from harness.model import Noun, part_name
 
 TERM = 120.0
 """Seconds for which a lease is good if nobody renews it. Its run renews it far more often, as long as it lives."""
@@ -40,9 +40,15 @@ class Lease(Noun, frozen=True):
     slot: int = 0
     worker: int = 0  # of pytest-xdist, from 0
     origin: str = ""  # where its entry led when it was made: see options.py
+    part: str = ""  # of a splittable group: the file for which it was made
     kept: bool = False  # stays after its run has ended, because somebody wants to look at it
     services: tuple[str, ...] = ()  # of its run, on which it was made and with which it ends
     details: dict[str, str] = {}  # noqa: RUF012  # the kind's own: names, addresses
+
+    @property
+    def name(self) -> str:
+        """Of the group or part for which it was made."""
+        return part_name(self.group, self.part)
 
 
 def new_token() -> str:

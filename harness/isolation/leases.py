@@ -60,6 +60,7 @@ class Leases:
                 entry=lease.entry,
                 kind=lease.kind,
                 group=lease.group,
+                part=lease.part,
                 attempt=lease.attempt,
                 details=lease.details,
                 seconds=seconds,
@@ -117,7 +118,13 @@ class Leases:
         seconds = time.monotonic() - began
         self._notify(
             LeaseEnded(
-                token=lease.token, entry=lease.entry, group=lease.group, ending=ending, reason=reason, seconds=seconds
+                token=lease.token,
+                entry=lease.entry,
+                group=lease.group,
+                part=lease.part,
+                ending=ending,
+                reason=reason,
+                seconds=seconds,
             )
         )
 

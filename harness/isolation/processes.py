@@ -1,8 +1,9 @@
 """What a group's attempt left running, wherever it hides: processes whose environment bears the attempt's marks.
 
 A process that leads a session of its own (`setsid`, a daemon) survives the SIGKILL to its attempt's process group. It
-inherits its environment all the same, and in it the run's id, the group's name and the number of the attempt. Found are
-those whose environment we may read: those of the same user, or all for root. What cleared its environment escapes.
+inherits its environment all the same, and in it the run's id, the names of group and part, and the number of the
+attempt. Found are those whose environment we may read: those of the same user, or all for root. What cleared its
+environment escapes.
 
 To be called when the attempt has ended and its process group was killed. This process itself is never found.
 """
@@ -24,12 +25,12 @@ _LIMIT = 5.0  # seconds after which what does not end is let be
 _LONGEST = 60  # characters of a command line that are shown
 
 
-def leftover_processes(run_id: str, group: str, attempt: int, shared: str | Path) -> list[str]:
+def leftover_processes(run_id: str, group: str, attempt: int, shared: str | Path, part: str = "") -> list[str]:
     """What the attempt left running, and the ports on which that listens, one line each, for people.
 
     `shared` is its HARNESS_SHARED, the directory of the run: the id alone is a second, which other projects may share.
     """
-    marks = _marks(run_id, group, attempt, shared)
+    marks = _marks(run_id, group, attempt, shared, part)
     limit = time.monotonic() + _MOMENT
     # Members of the killed process group may not be gone yet.
     while (found := _bearers(marks)) and time.monotonic() < limit:
@@ -37,11 +38,11 @@ def leftover_processes(run_id: str, group: str, attempt: int, shared: str | Path
     return [line for process in found for line in _told(process)]
 
 
-def end(run_id: str, group: str, attempt: int, shared: str | Path) -> list[str]:
+def end(run_id: str, group: str, attempt: int, shared: str | Path, part: str = "") -> list[str]:
     """Ends what `leftover_processes` finds: SIGTERM, a grace, SIGKILL. Returns what is there after five seconds."""
     import psutil
 
-    marks = _marks(run_id, group, attempt, shared)
+    marks = _marks(run_id, group, attempt, shared, part)
     limit = time.monotonic() + _LIMIT
     number = signal.SIGTERM
     # Again and again, for each may have started another one between our look and its end.
@@ -85,13 +86,14 @@ def listeners(ports: Collection[int]) -> dict[int, str]:
     return found
 
 
-def _marks(run_id: str, group: str, attempt: int, shared: str | Path) -> dict[str, str]:
-    return {
+def _marks(run_id: str, group: str, attempt: int, shared: str | Path, part: str) -> dict[str, str]:
+    marks = {
         "HARNESS_SHARED": str(shared),
         "HARNESS_RUN_ID": run_id,
         "HARNESS_GROUP": group,
         "HARNESS_ATTEMPT": str(attempt),
     }
+    return marks | {"HARNESS_PART": part} if part else marks
 
 
 def _bearers(marks: Mapping[str, str]) -> list["psutil.Process"]:

@@ -112,7 +112,7 @@ def _completed(run: ShardRun) -> ShardRun:
     for record in run.record.groups.values():
         if record.result is None:
             ran = sum(outcome.duration for outcome in record.attempts)
-            running = 0.0 if record.running_since is None else last.elapsed - record.running_since
+            running = sum(last.elapsed - (part.running_since or 0.0) for part in record.running.values())
             result = GroupResult(
                 group=record.group.name,
                 status=Status.LOST if record.attempt else Status.NOT_RUN,

@@ -46,6 +46,7 @@ def check(plan: Row, problems: Problems) -> None:
     _check_stages(rows(plan["pipeline"]), problems)
     for group in groups:
         _check_group(group, plan, names, problems)
+    _check_names_of_parts(groups, problems)
     _check_dependencies(phases, problems)
 
 
@@ -55,6 +56,16 @@ def _check_unique(what: str, items: list[Row], problems: Problems) -> None:
         name = row["name"]
         if name is not None and first.setdefault(name, row.path) != row.path:
             problems.add(row.at("name"), f"there is a {what} {quoted(name)} already: {show_path(first[name])}")
+
+
+def _check_names_of_parts(groups: list[Row], problems: Problems) -> None:
+    """Where they compete with groups, parts are called GROUP/FILE (model.py: part_name), so that no group may be."""
+    for name in (row["name"] for row in groups if row["splittable"] and row["name"]):
+        for row in groups:
+            if (row["name"] or "").startswith(f"{name}/"):
+                problems.add(
+                    row.at("name"), f"may be that of a file of the splittable group {quoted(name)}; drop the /"
+                )
 
 
 def _check_known(what: str, row: Row, key: str, known: Iterable[str], problems: Problems) -> None:
@@ -175,10 +186,30 @@ def _check_group(row: Row, plan: Row, services: set[str], problems: Problems) ->
         problems.add(row.at("workers"), "only pytest has workers, and this group has no tests")
     if "dist" in row.written and "workers" not in row.written:
         problems.add(row.at("dist"), "means nothing without workers")
+    if row["splittable"]:
+        _check_splittable(row, plan["resources"], problems)
     _check_known("service", row, "services", services, problems)
     _check_known("[isolation.NAME] called", row, "isolate", plan["isolation"], problems)
     _check_needs(row, plan["resources"], problems)
     _check_environments(row, named_rows(plan["isolation"]), problems)
+
+
+def _check_splittable(row: Row, resources: Mapping[str, Any], problems: Problems) -> None:
+    """One command has no files, and of files that exclude one another no two ever run side by side."""
+    path = row.at("splittable")
+    if "tests" not in row.written:
+        problems.add(path, "only a group with tests has files that could be split; leave it out")
+    if row["workers"]:
+        problems.add(path, "goes with no workers, which share out its files already; keep one of the two")
+    never = "its files would never run side by side"
+    for _, name in row.items_of("parallel_group"):
+        problems.add(path, f"{never}: all are of the parallel group {quoted(name)}; leave one of the two out")
+    for name, need in row["needs"].items():
+        count = resources.get(name)
+        if need is LockMode.EXCLUSIVE:
+            problems.add(path, f"{never}: each needs {quoted(name)} for itself; share it, or leave this out")
+        elif isinstance(need, int) and isinstance(count, int) and need <= count < 2 * need:
+            problems.add(path, f"{never}: each needs {need} of {count} {quoted(name)}; need less, or leave this out")
 
 
 def _check_environments(row: Row, entries: Mapping[str, Row], problems: Problems) -> None:

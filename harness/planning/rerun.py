@@ -5,11 +5,11 @@ group does. The history says how each group stands; nothing here reads it.
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.model import Group, Plan, Status
 from harness.past import Latest
-from harness.planning.search import defined
+from harness.planning.search import defined, file_of
 
 
 def rerun(plan: Plan, latest: Mapping[str, Latest]) -> dict[str, tuple[str, ...] | None]:
@@ -41,7 +41,7 @@ def _tests(plan: Plan, group: Group, latest: Latest) -> tuple[str, ...] | None:
     wanted: dict[str, list[str]] = {}  # file -> names in it
     for test in latest.failed_tests:
         name, _, rest = test.partition("::")
-        file = _file(plan, group, name)
+        file = file_of(plan, group, name)
         within = rest.partition("[")[0]
         if not within or not file or not _is_within(group.tests, f"{file}::{within}"):
             return None
@@ -54,20 +54,3 @@ def _tests(plan: Plan, group: Group, latest: Latest) -> tuple[str, ...] | None:
 
 def _is_within(entries: Iterable[str], test: str) -> bool:
     return any(test == entry or test.startswith(f"{entry}::") for entry in entries)
-
-
-def _file(plan: Plan, group: Group, name: str) -> str:
-    """The file of the group that pytest calls so; empty: none, or it could be several.
-
-    pytest's names are relative to a directory that it chose itself, the test root or one above it. So what they have
-    more than ours is the end of the test root's own path.
-    """
-    root = PurePosixPath(plan.project, plan.test_root).parts
-    parts = PurePosixPath(name).parts
-    found = []
-    for file in {entry.partition("::")[0] for entry in group.tests}:
-        own = PurePosixPath(file).parts
-        more = len(parts) - len(own)
-        if more >= 0 and parts[more:] == own and parts[:more] == root[len(root) - more :]:
-            found.append(file)
-    return found[0] if len(found) == 1 else ""

@@ -202,6 +202,12 @@ GROUP = Table(
     Key("workers", Count(0), 0, "Of pytest-xdist; it then takes as many slots. 0: one process, no xdist."),
     Key("dist", Choice("loadfile", "load", "loadscope", "worksteal"), "loadfile", "How the workers share the tests."),
     Key(
+        "splittable",
+        SWITCH,
+        False,
+        "Its files are taken by several slots as they come free, each with environments and a process of its own.",
+    ),
+    Key(
         "inputs",
         ListOf(FilePath("glob"), single=True),
         [],

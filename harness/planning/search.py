@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from harness.errors import UsageError
-from harness.model import Plan
+from harness.model import Group, Plan
 from harness.planning.problems import close_matches
 from harness.values import quoted
 
@@ -68,6 +68,23 @@ def defined(file: Path, names: Collection[str]) -> set[str]:
     known = {definition.name for definition in definitions}
     inheriting = {definition.name for definition in definitions if definition.open}
     return {name for name in names if name in known or name.rpartition("::")[0] in inheriting}
+
+
+def file_of(plan: Plan, group: Group, name: str) -> str:
+    """The file of the group that pytest calls so; empty: none, or it could be several.
+
+    pytest's names are relative to a directory that it chose itself, the test root or one above it. So what they have
+    more than ours is the end of the test root's own path.
+    """
+    root = PurePosixPath(plan.project, plan.test_root).parts
+    parts = PurePosixPath(name).parts
+    found = []
+    for file in group.files:
+        own = PurePosixPath(file).parts
+        more = len(parts) - len(own)
+        if more >= 0 and parts[more:] == own and parts[:more] == root[len(root) - more :]:
+            found.append(file)
+    return found[0] if len(found) == 1 else ""
 
 
 def _grouped(found: list[Place], suffix: str) -> Found:

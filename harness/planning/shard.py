@@ -18,7 +18,7 @@ from graphlib import TopologicalSorter
 
 import msgspec
 
-from harness.model import Group, LockMode, Phase
+from harness.model import Group, LockMode, Phase, part_name
 
 TRIES = 20_000  # moves and swaps that are looked at, at the most: a fifth of a second
 CHANGES = 200  # that are made, at the most: each means to weigh all the shards anew
@@ -30,9 +30,9 @@ def shard(
 ) -> tuple[Phase, ...]:
     """What shard `index` (from 1) of `count` runs, in the order of the plan; phases with no group left are left out.
 
-    The leading sequential phases are the core, which is in every shard. `seconds` are the predicted durations: a group
-    without any takes none, as it is with those of a phase that is off. `jobs` is how many groups a machine runs at a
-    time, by the plan: the same for all.
+    The leading sequential phases are the core, which is in every shard. `seconds` are the predicted durations, of
+    groups and parts; a group without any takes none, as it is with those of a phase that is off. A splittable group
+    stays whole. `jobs` is how many groups a machine runs at a time, by the plan: the same for all.
     """
     core = tuple(itertools.takewhile(lambda phase: phase.sequential, phases))
     dealt = phases[len(core) :]
@@ -125,7 +125,9 @@ def _clusters(phases: Sequence[Phase], seconds: Mapping[str, float], jobs: int) 
     lasts = {
         group.name: round(seconds.get(group.name, 0.0) * MICROSECONDS) for phase in phases for group in phase.groups
     }
-    alone = [_alone(phase.groups, lasts) for phase in phases]
+    alone = [
+        _alone(phase.groups, lasts if phase.sequential else _least(phase.groups, lasts, seconds)) for phase in phases
+    ]
     slots = [
         {group.name: 1 if phase.sequential else min(max(group.slots, group.workers), jobs) for group in phase.groups}
         for phase in phases
@@ -136,6 +138,16 @@ def _clusters(phases: Sequence[Phase], seconds: Mapping[str, float], jobs: int) 
         least = tuple(max(least.get(name, 0) for name in names) for least in alone)
         made.append(_Cluster(tuple(names), _Load(work, least)))
     return made
+
+
+def _least(groups: Sequence[Group], lasts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[str, int]:
+    """The time that each takes with all the slots that it could want: of a splittable one, that of its longest part."""
+    least = {group.name: lasts[group.name] for group in groups}
+    for group in groups:
+        parts = [seconds.get(part_name(group.name, file), 0.0) for file in group.files] if group.splittable else []
+        if longest := round(max(parts, default=0.0) * MICROSECONDS):
+            least[group.name] = min(least[group.name], longest)
+    return least
 
 
 def _alone(groups: Sequence[Group], lasts: Mapping[str, int]) -> dict[str, int]:

@@ -45,7 +45,7 @@ class GitHub(Quiet):
                     file.write(step_summary(self._context))
 
     def _folded_log(self, record: GroupRecord) -> list[str]:
-        lines = tail(Path(record.log), TAIL_LINES) if record.log else []
+        lines = tail(Path(record.log), TAIL_LINES, record.failed_part) if record.log else []
         if not lines:
             return []
         token = self._token()

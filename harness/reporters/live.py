@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.events import AttemptStarted, GroupFinished, RetryScheduled, RunFinished, RunStarted, Stamped
+from harness.model import part_name
 from harness.reporters.base import Context
 from harness.reporters.text import DIM, GREEN, RED, YELLOW, Sink, paint, printable, seconds
 from harness.reporters.transcript import WIDEST_NAME, Transcript
@@ -35,8 +36,8 @@ class Snapshot:
     total: int = 0
     ended: int = 0
     failed: int = 0
-    running: tuple[tuple[str, str, float], ...] = ()  # group, its current test, since when
-    resting: tuple[tuple[str, float | None], ...] = ()  # group, when it tries again; None: once nothing else runs
+    running: tuple[tuple[str, str, float], ...] = ()  # group or part, its current test, since when
+    resting: tuple[tuple[str, float | None], ...] = ()  # the same, when it tries again; None: once nothing else runs
 
 
 class Live:
@@ -75,11 +76,13 @@ class Live:
     def _taken(self, stamped: Stamped) -> Snapshot:
         match stamped.data:
             case RetryScheduled() as event:
-                self._resting[event.group] = None if event.alone else stamped.elapsed + event.delay
-            case AttemptStarted(group=group):
-                self._resting.pop(group, None)
+                due = None if event.alone else stamped.elapsed + event.delay
+                self._resting[part_name(event.group, event.part)] = due
+            case AttemptStarted() as event:
+                self._resting.pop(part_name(event.group, event.part), None)
             case GroupFinished(result=result):
-                self._resting.pop(result.group, None)
+                for part in self._context.record.groups[result.group].parts:
+                    self._resting.pop(part_name(result.group, part), None)
                 self._failed += result.counts_as_failure
         record = self._context.record
         began = self._clock() - stamped.elapsed
@@ -89,8 +92,7 @@ class Live:
             ended=record.statuses.total(),
             failed=self._failed,
             running=tuple(
-                (group.group.name, group.current_test, began + (group.running_since or 0.0))
-                for group in record.running.values()
+                (name, part.current_test, began + (part.running_since or 0.0)) for name, part in record.running.items()
             ),
             resting=tuple((group, due if due is None else began + due) for group, due in self._resting.items()),
         )

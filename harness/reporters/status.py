@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import ClassVar
 
-from harness.events import AttemptSpawned, GroupFinished, RetryScheduled, Stamped
+from harness.events import AttemptFinished, AttemptSpawned, GroupFinished, RetryScheduled, Stamped
 from harness.files import write_atomically
 from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import printable
@@ -29,11 +29,10 @@ class StatusFiles(Quiet):
 
     def handle(self, stamped: Stamped) -> None:
         match stamped.data:
-            case AttemptSpawned() as event:
-                self._write(event.group, {"STATUS": RUNNING, "PID": event.pid, "ATTEMPTS": event.attempt})
-            case RetryScheduled() as event:
-                # Nothing of it runs now: the number of its process is free for others.
-                self._write(event.group, {"STATUS": RUNNING, "ATTEMPTS": event.attempt - 1})
+            case AttemptSpawned(group=group) | RetryScheduled(group=group):
+                self._running(group)
+            case AttemptFinished(outcome=outcome) if outcome.part:
+                self._running(outcome.group)
             case GroupFinished() as event:
                 result = event.result
                 ending = {
@@ -45,6 +44,12 @@ class StatusFiles(Quiet):
                     "REASON": result.reason,
                 }
                 self._write(result.group, ending)
+
+    def _running(self, group: str) -> None:
+        """With the number of a process of its own, while there is one: afterwards it is free for others."""
+        record = self._record.groups[group]
+        pid = {} if record.pid is None else {"PID": record.pid}
+        self._write(group, {"STATUS": RUNNING, **pid, "ATTEMPTS": record.attempt})
 
     def _write(self, group: str, known: dict[str, str | int]) -> None:
         record = self._record.groups[group]

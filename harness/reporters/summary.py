@@ -81,12 +81,15 @@ def summary(context: Context) -> list[str]:
     return [*lines, "", verdict(context.record)]
 
 
-def log_tail(context: Context, log: str) -> list[str]:
-    """The end of a log as a quotation, under the path to read on; nothing where there is no log."""
+def log_tail(context: Context, log: str, part: str = "") -> list[str]:
+    """The end of a log as a quotation, under the path to read on; nothing where there is no log.
+
+    `part` is as in `tail`.
+    """
     if not log:
         return []
     path = context.shown(log)
-    quoted = [f"    {paint('│', DIM)} {line}".rstrip() for line in tail(context.here / log, TAIL_LINES)]
+    quoted = [f"    {paint('│', DIM)} {line}".rstrip() for line in tail(context.here / log, TAIL_LINES, part)]
     if not quoted:
         return [f"    {paint('log', DIM)} {path}"]
     return [f"    {paint('the end of', DIM)} {path}", *quoted]
@@ -178,7 +181,7 @@ def _failures(context: Context) -> list[str]:
         if len(record.failed_tests) > LISTED_TESTS:
             lines.append(f"    … and {len(record.failed_tests) - LISTED_TESTS} more")
         if index < TAILED_GROUPS:
-            lines += log_tail(context, record.log)
+            lines += log_tail(context, record.log, record.failed_part)
         elif record.log:
             lines.append(f"    {paint('log', DIM)} {context.shown(record.log)}")
     return lines

@@ -8,7 +8,7 @@ by a simple rule, and the console and the main log say the same.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from harness.model import Status
 
@@ -17,6 +17,7 @@ BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 LINE_LIMIT = 500  # characters of one foreign line that are shown
 TAIL_BYTES = 64 * 1024  # how far back the end of a log is read
 
+_HEADER = re.compile("=== (.+) · attempt [0-9]+ · ".encode())  # of an attempt in a log (attempt.py)
 _PAINT = re.compile(r"\x1b\[[0-9;]*m")
 # CSI and OSC/DCS/PM/APC strings, then any other two-character escape.
 _ESCAPES = re.compile(
@@ -88,16 +89,33 @@ def _disarm(line: str) -> str:
     return line.replace("##[", "## [")
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a log, clean and not blank at the end; none where it cannot be read."""
+def tail(path: Path, lines: int, part: str = "") -> list[str]:
+    """The last lines of a log, clean and not blank at the end; none where it cannot be read.
+
+    With `part`, the name of one, those of what it wrote in its latest attempt, where that is in the log.
+    """
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL_BYTES))
-            text = file.read(TAIL_BYTES).decode("utf-8", "replace")
+            start, end = _block(file, part) if part else (0, file.seek(0, 2))
+            start = max(start, end - TAIL_BYTES)
+            file.seek(start)
+            text = file.read(end - start).decode("utf-8", "replace")
     except OSError:
         return []
     return [clean(line) for line in text.rstrip().split("\n")[-lines:]] if text.strip() else []
+
+
+def _block(file: BinaryIO, part: str) -> tuple[int, int]:
+    """Where the last block of a log with the header line of this part begins and ends; all of it if there is none."""
+    at = start = end = 0
+    inside = False
+    for line in file:
+        if header := _HEADER.match(line):
+            end = at if inside else end
+            inside = header[1] == part.encode()
+            start = at if inside else start
+        at += len(line)
+    return start, at if inside or not end else end
 
 
 def seconds(duration: float) -> str:

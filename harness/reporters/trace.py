@@ -1,9 +1,10 @@
 """trace.json: the run as a timeline, for https://ui.perfetto.dev or chrome://tracing.
 
 The format is the Trace Event Format's JSON object form: complete events (`ph` X), times in microseconds since the run
-began, one track (`tid`) a slot, named by metadata events (`ph` M). A group's attempt is a span on its slot's track, its
-tests are spans within it; where pytest-xdist runs several at a time, those that overlap get tracks of their own. What
-a group waited for is told with its first attempt. The making and removing of environments are spans within it too.
+began, one track (`tid`) a slot, named by metadata events (`ph` M). An attempt, of a group or a part, is a span on the
+track of its slot, its tests are spans within it; where pytest-xdist runs several at a time, those that overlap get
+tracks of their own. What a group waited for is told with its first attempt. The making and removing of environments are
+spans within it too.
 """
 
 import math
@@ -25,7 +26,7 @@ from harness.events import (
     TestFinished,
 )
 from harness.files import write_atomically
-from harness.model import Status
+from harness.model import Status, part_name
 from harness.reporters.base import Context, Quiet
 
 PHASES, SERVICES = "phases", "services"
@@ -60,7 +61,7 @@ class Trace(Quiet):
         self._spans: list[_Span] = []
         self._tracks: dict[str, int] = {PHASES: 0, SERVICES: 1}
         self._began: dict[str, float] = {}  # of phases and attempts that have not ended, by what they are
-        self._slots: dict[str, int] = {}
+        self._slots: dict[str, int] = {}  # by group or part
         self._shown: dict[str, _Attempt] = {}  # of each group's first attempt, what is told with its span
         self._busy_until: dict[str, float] = {}  # by track, of tests
 
@@ -72,24 +73,26 @@ class Trace(Quiet):
                 self._span(phase, PHASES, self._began.pop(f"phase {phase}"), stamped.elapsed, {})
             case ServiceReady(service=service, seconds=seconds):
                 self._span(f"{service} starts", SERVICES, stamped.elapsed - seconds, stamped.elapsed, {})
-            case AttemptStarted(group=group, slot=slot):
-                self._began[f"group {group}"] = stamped.elapsed
-                self._slots[group] = slot
+            case AttemptStarted(group=group, part=part, slot=slot):
+                name = part_name(group, part)
+                self._began[f"group {name}"] = stamped.elapsed
+                self._slots[name] = slot
             case AttemptFinished(outcome=outcome):
-                began = self._began.pop(f"group {outcome.group}")
-                track = f"slot {self._slots[outcome.group]}"
+                began = self._began.pop(f"group {outcome.name}")
+                track = f"slot {self._slots[outcome.name]}"
                 shown = _Attempt(status=outcome.status, attempt=outcome.attempt, reason=outcome.reason)
                 self._shown.setdefault(outcome.group, shown)
-                self._span(outcome.group, track, began, stamped.elapsed, shown)
+                self._span(outcome.name, track, began, stamped.elapsed, shown)
             case LeaseMade() as event:
                 self._lease(f"make {event.entry}", event, stamped.elapsed)
             case LeaseEnded(ending="released") as event:
                 self._lease(f"remove {event.entry}", event, stamped.elapsed)
             case GroupFinished(result=result) if result.waited and result.group in self._shown:
                 self._shown[result.group].waited = result.waited
-            case TestFinished(group=group, result=result):
-                began = max(stamped.elapsed - result.duration, self._began[f"group {group}"])
-                track = self._free_track(f"slot {self._slots[group]}", began)
+            case TestFinished(group=group, part=part, result=result):
+                name = part_name(group, part)
+                began = max(stamped.elapsed - result.duration, self._began[f"group {name}"])
+                track = self._free_track(f"slot {self._slots[name]}", began)
                 self._busy_until[track] = stamped.elapsed
                 self._span(result.id, track, began, stamped.elapsed, {"status": result.status.value})
             case RunFinished():
@@ -97,8 +100,9 @@ class Trace(Quiet):
 
     def _lease(self, name: str, event: LeaseMade | LeaseEnded, ended: float) -> None:
         """On the group's slot; what nobody owns, and what outlived its group, beside the services."""
-        began = max(ended - event.seconds, self._began.get(f"group {event.group}", math.inf))
-        track = f"slot {self._slots[event.group]}" if began <= ended else SERVICES
+        owner = part_name(event.group, event.part)
+        began = max(ended - event.seconds, self._began.get(f"group {owner}", math.inf))
+        track = f"slot {self._slots[owner]}" if began <= ended else SERVICES
         self._span(name, track, min(began, ended), ended, {"token": event.token})
 
     def _free_track(self, slot: str, began: float) -> str:

@@ -24,7 +24,7 @@ from harness.events import (
     TestFinished,
     Warned,
 )
-from harness.model import Phase
+from harness.model import Phase, part_name
 from harness.record import FAILED_TESTS
 from harness.reporters.base import Context, Detail
 from harness.reporters.summary import LISTED_TESTS, glyph_of, log_tail, marks, summary, why
@@ -64,7 +64,7 @@ class Transcript:
 
     def handle(self, stamped: Stamped) -> None:
         if isinstance(stamped.data, AttemptFinished):
-            self._end_line(stamped.data.outcome.group)
+            self._end_line(stamped.data.outcome.name)
         elif isinstance(stamped.data, RunFinished):
             self.close()
         lines = self._lines(stamped)
@@ -73,7 +73,7 @@ class Transcript:
             self._after_gap = not lines[-1]
 
     def output(self, group: str, data: bytes) -> None:
-        """Live output: whole lines, each behind its group's name, so that those of two groups never mix."""
+        """Live output: whole lines, each behind the name of its group or part, so that those of two never mix."""
         if self._context.detail is not Detail.VERBOSE:
             return
         partial = self._partial.setdefault(group, bytearray())
@@ -97,14 +97,19 @@ class Transcript:
             self._say([self._prefixed(group, partial.decode("utf-8", "replace"))])
 
     def _prefixed(self, group: str, line: str) -> str:
-        return f"{self._prefixes[group]} {clean(line)}".rstrip()
+        return f"{self._prefixes.get(group) or self._prefix(group)} {clean(line)}".rstrip()
 
     def _measure(self) -> None:
         self._width = min(WIDEST_NAME, max((len(printable(name)) for name in self._record.groups), default=0))
         if self._context.detail is Detail.VERBOSE:
-            for place, name in enumerate(self._record.groups):
-                colour = PREFIX_COLOURS[place % len(PREFIX_COLOURS)]
-                self._prefixes[name] = paint(f"{self._named(name)} │", colour)
+            for name in self._record.groups:
+                self._prefix(name)
+
+    def _prefix(self, name: str) -> str:
+        """Of a group, or of a part that prints something."""
+        colour = PREFIX_COLOURS[len(self._prefixes) % len(PREFIX_COLOURS)]
+        self._prefixes[name] = paint(f"{self._named(name)} │", colour)
+        return self._prefixes[name]
 
     def _lines(self, stamped: Stamped) -> list[str]:
         quiet = self._context.detail is Detail.COMPACT
@@ -119,7 +124,7 @@ class Transcript:
                 return [_said(stamped, GREEN, "✓", "service", self._service(event))]
             case ServiceFailed() as event:
                 return self._service_failed(stamped, event)
-            case AttemptStarted() as event if not quiet:
+            case AttemptStarted() as event if not quiet and (event.attempt > 1 or self._is_first(event)):
                 return [self._attempt_started(stamped, event)]
             case RetryScheduled() as event if not quiet:
                 return [self._retry_scheduled(stamped, event)]
@@ -147,17 +152,23 @@ class Transcript:
     def _named(self, group: str) -> str:
         return f"{printable(group):<{self._width}}"
 
+    def _is_first(self, event: AttemptStarted) -> bool:
+        """Whether its group starts with it: of all parts, that of the first is told."""
+        return len(self._record.groups[event.group].parts) == 1
+
     def _attempt_started(self, stamped: Stamped, event: AttemptStarted) -> str:
         if event.attempt == 1:
             return _said(stamped, DIM, "▸", "started", printable(event.group))
         told = f"attempt {event.attempt} of {self._record.groups[event.group].group.retries + 1}"
-        return _said(stamped, YELLOW, "↻", "retry", f"{self._named(event.group)}  {told}")
+        name = part_name(event.group, event.part)
+        return _said(stamped, YELLOW, "↻", "retry", f"{self._named(name)}  {told}")
 
     def _retry_scheduled(self, stamped: Stamped, event: RetryScheduled) -> str:
         before = self._record.groups[event.group].attempts[-1]
         when = "once nothing else runs" if event.alone else f"in {seconds(event.delay)}"
         told = ", ".join(filter(None, (printable(before.reason), f"tries again {when}")))
-        line = f"{self._named(event.group)}  {seconds(before.duration):>9}  {told}"
+        name = part_name(event.group, event.part)
+        line = f"{self._named(name)}  {seconds(before.duration):>9}  {told}"
         return _said(stamped, YELLOW, "↻", before.status.value, line)
 
     def _test_failed(self, stamped: Stamped, event: TestFinished) -> list[str]:

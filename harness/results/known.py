@@ -18,8 +18,9 @@ class KnownTests:
 
     __test__ = False
 
-    def __init__(self, group: str, attempt: int, notify: Tell) -> None:
+    def __init__(self, group: str, attempt: int, notify: Tell, part: str = "") -> None:
         self._group = group
+        self._part = part
         self._attempt = attempt
         self._notify = notify
         self._running: dict[str, float] = {}  # id -> monotonic start
@@ -34,14 +35,14 @@ class KnownTests:
 
     def start(self, test: str) -> None:
         self._running[test] = time.monotonic()
-        self._notify(TestStarted(group=self._group, attempt=self._attempt, test=test))
+        self._notify(TestStarted(group=self._group, part=self._part, attempt=self._attempt, test=test))
 
     def finish(self, result: TestResult) -> None:
         self._running.pop(result.id, None)
         self.finished += 1
         if result.status in (TestStatus.FAILED, TestStatus.ERROR):
             self.failed.append(result.id)
-        self._notify(TestFinished(group=self._group, attempt=self._attempt, result=result))
+        self._notify(TestFinished(group=self._group, part=self._part, attempt=self._attempt, result=result))
 
     def close(self, reason: str) -> None:
         """The process is gone: what still ran ends as an error, for `reason`, so that reports account for it."""

@@ -6,7 +6,8 @@ processes and a simulator on a virtual clock. So every rule about retries, fail-
 here, and a test replays a literal list of inputs. The dispatcher changes itself in place instead of returning a new
 state: a copy for each of 10,000 groups would cost more than the run.
 
-Every group ends in exactly one GroupFinished. `Stop` comes once, after the last of them.
+What it starts are groups and parts of splittable ones, which parts.py has put in their place; both are called a group
+here. Every group of the plan ends in exactly one GroupFinished. `Stop` comes once, after the last of them.
 """
 
 import signal
@@ -36,6 +37,7 @@ from harness.scheduling.messages import (
     Wake,
 )
 from harness.scheduling.schedule import Schedule
+from harness.scheduling.together import Together
 from harness.scheduling.verdict import Running, final_result, is_excused, said
 
 # What a run can be stopped by, besides a signal.
@@ -81,6 +83,8 @@ class Dispatcher:
         self._seed = seed
         self._may_be_empty = may_be_empty
         self._groups = {group.name: group for phase in phases for group in phase.groups}
+        self._ended: set[str] = set()
+        self._together = Together(self._groups.values())
         self._ahead = list(reversed(phases))  # phases not yet begun, the next one last
         self._phase: Phase | None = None
         self._left_in_phase = 0  # groups of it that have not ended
@@ -90,13 +94,13 @@ class Dispatcher:
         self._aside: list[str] = []  # groups whose retries wait until nothing else runs
         self._alone = ""  # the one of them that runs
         self._now = 0.0
-        self._failures = 0
+        self._failures: set[str] = set()  # groups of the plan; one counts once, whichever parts of it fail
         self._flaky_failures = 0
         self._signals = 0
         self._stopping = False
         self._stopped = False
         self._actions: list[Action] = []
-        self.results: dict[str, GroupResult] = {}
+        self.results: dict[str, GroupResult] = {}  # of groups of the plan
         self.stopped_by = ""
         self.stop_signal: int | None = None
 
@@ -149,7 +153,7 @@ class Dispatcher:
     # --- one handler for one input
 
     def _attempt_ended(self, outcome: Outcome) -> None:
-        running = self._running.get(outcome.group)
+        running = self._running.get(outcome.name)
         if running is None or running.attempt_id != outcome.attempt_id:
             return  # a duplicate from an executor that had given the attempt up for lost
         running.past.append(outcome)
@@ -210,7 +214,7 @@ class Dispatcher:
         for group in groups:
             for entries, supply in self._supplies.values():
                 amount = sum(group.holds.get(entry, 0) for entry in entries)
-                if amount > supply.total and group.name not in self._cached and group.name not in self.results:
+                if amount > supply.total and group.name not in self._cached and group.name not in self._ended:
                     what = ", ".join(f"[isolation.{entry}]" for entry in entries if entry in group.holds)
                     reason = f"needs {amount} of {what}, and there are {supply.total}: {supply.said}"
                     self._finish_unstarted([group], Status.ERROR, reason)
@@ -234,7 +238,8 @@ class Dispatcher:
             self._schedule.release(group.name)
             self._alone = ""
             self._aside.append(group.name)
-        self._emit(RetryScheduled(group=group.name, attempt=running.attempt, delay=delay, alone=aside))
+        attempt = running.attempt
+        self._emit(RetryScheduled(group=group.whole, part=group.part, attempt=attempt, delay=delay, alone=aside))
         if delay > 0:
             self._actions.append(Wake(running.attempt_id, delay))
         else:
@@ -257,25 +262,31 @@ class Dispatcher:
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Records the end of a group and all that follows from it."""
-        self._record(group, result)
-        self._follow(group, result)
+        self._follow(group, self._record(group, result))
 
     def _finish_unstarted(self, groups: Iterable[Group], status: Status, reason: str) -> None:
         """Ends those of `groups` that have not started, for one reason. It stands before any that follows from it."""
-        ending = [group for group in groups if group.name not in self.results and group.name not in self._running]
+        ending = [group for group in groups if group.name not in self._ended and group.name not in self._running]
+        told = []
         for group in ending:
-            result = GroupResult(group=group.name, status=status, reason=reason)
+            result = GroupResult(group=group.whole, status=status, reason=reason)
             if group.phase in self._off:  # it would not have run in any case
-                result = GroupResult(group=group.name, status=Status.SKIPPED, reason=self._off[group.phase])
-            self._record(group, result)
-        for group in ending:
-            self._follow(group, self.results[group.name])
+                result = GroupResult(group=group.whole, status=Status.SKIPPED, reason=self._off[group.phase])
+            told.append(self._record(group, result))
+        for group, result in zip(ending, told, strict=True):
+            self._follow(group, result)
 
-    def _record(self, group: Group, result: GroupResult) -> None:
-        self.results[result.group] = result
+    def _record(self, group: Group, result: GroupResult) -> GroupResult:
+        """Returns that from which all else follows: of a part, how its group stands with it."""
+        self._ended.add(group.name)
         self._left_in_phase -= self._phase is not None and group.phase == self._phase.name
-        self._failures += result.counts_as_failure
-        self._emit(GroupFinished(result=result))
+        result, final = self._together.end(group, result)
+        if result.counts_as_failure:
+            self._failures.add(result.group)
+        if final:
+            self.results[result.group] = result
+            self._emit(GroupFinished(result=result))
+        return result
 
     def _follow(self, group: Group, result: GroupResult) -> None:
         """What the end of a group means for others: who is skipped, and whether the run goes on."""
@@ -283,10 +294,10 @@ class Dispatcher:
         if self._stopping or not result.counts_as_failure:
             return
         if self._phase is not None and self._phase.sequential and group.phase == self._phase.name:
-            reason = f"{group.name} {said(result.status)} in the sequential phase {group.phase}"
+            reason = f"{group.whole} {said(result.status)} in the sequential phase {group.phase}"
             self._finish_unstarted(self._groups.values(), Status.SKIPPED, reason)
-        if self._max_failures and self._failures >= self._max_failures:
-            reason = f"stopped after {group.name} {said(result.status)}"
+        if self._max_failures and len(self._failures) >= self._max_failures:
+            reason = f"stopped after {group.whole} {said(result.status)}"
             self._halt(FAIL_FAST, fate=(Status.INTERRUPTED, reason), unstarted=reason)
 
     def _skip_doomed(self, group: Group, result: GroupResult) -> None:
@@ -294,11 +305,10 @@ class Dispatcher:
         ended = [(group, result)]
         for group, result in ended:  # grows while it is read
             for doomed in self._schedule.end(group.name, self._now, succeeded=result.lets_others_start):
-                if doomed.name not in self.results:
-                    reason = f"depends on {group.name}, which {said(result.status)}"
-                    skipped = GroupResult(group=doomed.name, status=Status.SKIPPED, reason=reason)
-                    self._record(doomed, skipped)
-                    ended.append((doomed, skipped))
+                if doomed.name not in self._ended:
+                    reason = f"depends on {group.whole}, which {said(result.status)}"
+                    skipped = GroupResult(group=doomed.whole, status=Status.SKIPPED, reason=reason)
+                    ended.append((doomed, self._record(doomed, skipped)))
 
     def _halt(self, by: str, *, fate: tuple[Status, str], unstarted: str) -> None:
         """Stops the run: cancels what runs, and lets nothing start."""
@@ -335,19 +345,19 @@ class Dispatcher:
             self._start_what_fits()
         if self._running:
             return
-        if len(self.results) == len(self._groups):
+        if len(self._ended) == len(self._groups):
             self._leave_phase()
             self._stopped = True
             self._actions.append(Stop())
         elif self._phase is not None:
-            stuck = sorted(self._groups.keys() - self.results.keys())
+            stuck = sorted(self._groups.keys() - self._ended)
             raise InternalError(f"the scheduler is stuck: nothing runs and {', '.join(stuck)} cannot start")
 
     def _advance(self) -> None:
         """Begins the next phase, if there is one with something to do."""
         while self._ahead and not self._stopping:
             phase = self._ahead.pop()
-            left = sum(group.name not in self.results for group in phase.groups)
+            left = sum(group.name not in self._ended for group in phase.groups)
             if phase.name in self._off:
                 self._finish_unstarted(phase.groups, Status.SKIPPED, self._off[phase.name])
             elif left:

@@ -23,6 +23,7 @@ wait may be overtaken OVERTAKEN_AT_MOST times for each job; then what it needs i
 
 import heapq
 import random
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -127,10 +128,12 @@ class Schedule:
         groups = [group for phase in phases for group in phase.groups]
         self._members = {group.name: _Member(group, n, len(group.depends_on)) for n, group in enumerate(groups)}
         self._in_place = list(self._members.values())
+        dependants: defaultdict[str, list[tuple[_Member, After]]] = defaultdict(list)
         for member in self._in_place:
             for need in member.group.depends_on:
-                other = self._members[need.group]
-                other.dependants = (*other.dependants, (member, need.after))
+                dependants[need.group].append((member, need.after))
+        for name, waiting in dependants.items():
+            self._members[name].dependants = waiting
         if shuffle is not None:
             draw = random.Random(shuffle)
             for member in self._in_place:

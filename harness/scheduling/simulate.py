@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.model import Outcome, Phase, Status
+from harness.model import Group, Outcome, Phase, Status
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import Action, AttemptEnded, Begin, Start
 
@@ -52,6 +52,7 @@ def simulate(
     )
     clock = 0.0
     spans: list[Span] = []
+    groups: list[Group] = []  # of the spans
     ends: list[tuple[float, int]] = []  # a heap; the number finds the span
 
     def perform(actions: list[Action]) -> None:
@@ -60,13 +61,19 @@ def simulate(
                 end = clock + durations[action.group.name]
                 heapq.heappush(ends, (end, len(spans)))
                 spans.append(Span(action.group.name, action.slot, clock, end))
+                groups.append(action.group)
 
     perform(dispatcher.handle(Begin(), clock))
     while ends:
         clock, number = heapq.heappop(ends)
-        span = spans[number]
+        span, group = spans[number], groups[number]
         outcome = Outcome(
-            group=span.group, attempt=1, status=Status.PASSED, started_at=span.start, duration=clock - span.start
+            group=group.whole,
+            part=group.part,
+            attempt=1,
+            status=Status.PASSED,
+            started_at=span.start,
+            duration=clock - span.start,
         )
         perform(dispatcher.handle(AttemptEnded(outcome), clock))
     return Simulated(clock, tuple(spans))

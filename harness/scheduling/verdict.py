@@ -40,7 +40,7 @@ def final_result(running: Running, quarantine: Sequence[Quarantine]) -> GroupRes
         status = Status.FLAKY
         reason = f"passed on attempt {attempts}; attempt {attempts - 1}: {running.past[-2].reason}"
     return GroupResult(
-        group=running.group.name,
+        group=running.group.whole,
         status=status,
         reason=reason,
         attempts=attempts,
@@ -65,7 +65,7 @@ def is_excused(running: Running, quarantine: Sequence[Quarantine]) -> bool:
 def _excuse(group: Group, last: Outcome, quarantine: Sequence[Quarantine]) -> str:
     """Why the failure does not count; empty: it does. A failed test outside quarantine makes it count."""
     for entry in quarantine:
-        if entry.group == group.name:
+        if entry.group == group.whole:
             return f"{entry.reason} (until {entry.expires})"
     reasons = {entry.test: f"{entry.reason} (until {entry.expires})" for entry in quarantine if entry.test}
     if last.failed_tests and all(test in reasons for test in last.failed_tests):

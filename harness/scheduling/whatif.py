@@ -74,19 +74,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Drop:
-    """`group` no longer waits for `dependency`."""
+    """`group` no longer waits for `dependency`. Of splittable groups, no part for any part."""
 
     group: str
     dependency: str
 
     def apply(self, suite: Suite) -> Suite:
-        return suite.with_groups(self._without)
+        dropped = {group.name for phase in suite.phases for group in phase.groups if group.whole == self.dependency}
 
-    def _without(self, group: Group) -> Group:
-        if group.name != self.group:
-            return group
-        kept = tuple(need for need in group.depends_on if need.group != self.dependency)
-        return msgspec.structs.replace(group, depends_on=kept)
+        def without(group: Group) -> Group:
+            if group.whole != self.group:
+                return group
+            kept = tuple(need for need in group.depends_on if need.group not in dropped)
+            return msgspec.structs.replace(group, depends_on=kept)
+
+        return suite.with_groups(without)
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ def _changes(suite: Suite, now: Simulated, notable: float) -> Iterator[Change]:
     links = sorted(critical_links(suite.phases, now.spans), key=lambda link: -suite.durations[link.group.name])
     if suite.jobs > 1:  # one job at a time runs everything in a row, whatever it needs
         yield from islice(_splits(links, suite.durations, notable), LOOKED_AT)
-        drops = (Drop(link.group.name, dependency) for link in links for dependency in link.waited_for)
-        yield from islice(drops, LOOKED_AT)
+        whole = {group.name: group.whole for phase in suite.phases for group in phase.groups}
+        drops = (Drop(link.group.whole, whole[dependency]) for link in links for dependency in link.waited_for)
+        yield from islice(dict.fromkeys(drops), LOOKED_AT)
         waited_for = dict.fromkeys(resource for link in links for resource in link.held_before)
         for resource in islice(waited_for, LOOKED_AT):
             yield from _releases(suite, resource, links, now.makespan)
@@ -197,7 +200,7 @@ def _changes(suite: Suite, now: Simulated, notable: float) -> Iterator[Change]:
 
 def _splits(links: Iterable[Link], durations: Mapping[str, float], notable: float) -> Iterator[Split]:
     for link in links:
-        if len(link.group.tests) > 1 and durations[link.group.name] / 2 >= notable:
+        if len(link.group.tests) > 1 and not link.group.part_of and durations[link.group.name] / 2 >= notable:
             yield Split(link.group.name)
 
 

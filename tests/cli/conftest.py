@@ -89,8 +89,9 @@ class FakeRun:
         self.started_at = psutil.Process().create_time() + 100 if started_at is None else started_at
         self.seq = 0
 
-    def start(self, *groups: str, **more: object) -> "FakeRun":
-        phase = Phase(name="all", groups=tuple(Group(name=name, phase="all", command="true") for name in groups))
+    def start(self, *groups: str | Group, **more: object) -> "FakeRun":
+        made = [Group(name=group, phase="all", command="true") if isinstance(group, str) else group for group in groups]
+        phase = Phase(name="all", groups=tuple(made))
         event = RunStarted(
             run_id=self.files.run_id,
             version="1",

@@ -56,14 +56,16 @@ def test_tree_shows_what_else_a_group_asks_for(call, project: Path) -> None:
         name = "a"
         tests = ["test_a.py"]
         slots = 2
+        splittable = true
         services = ["database"]
         isolate = ["tenant"]
         """
     )
     lines = call(plan).output.splitlines()
-    assert lines[1:7] == [
+    assert lines[1:8] == [
         "└── a",
         "    ├── takes 2 slots",
+        "    ├── its files by themselves, side by side",
         "    ├── with database",
         "    ├── its own tenant",
         "    ├── at most 5 min 00 s",

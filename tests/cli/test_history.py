@@ -168,7 +168,7 @@ def test_group(call: Call, remember: Callable[..., None]) -> None:
 def test_what_a_slow_test_used(call: Call, remember: Callable[..., None]) -> None:
     record = make_record(1, {"search": Ended(attempts=[{"big": "passed", "small": "passed"}])})
     big, small = record.groups["search"].tests
-    record.groups["search"].tests = [
+    record.groups["search"].part("").tests = [
         replace(big, cpu_seconds=0.25, memory_growth=64_000_000),
         replace(small, cpu_seconds=0.0, memory_growth=0),
     ]

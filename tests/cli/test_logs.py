@@ -12,10 +12,11 @@ from typing import IO
 
 import pytest
 
-from harness.cli.logs import Harmless, harmless, logs, offset_of_last
+from harness.cli.logs import Harmless, goes_on, harmless, logs, offset_of_last
+from harness.cli.runs import Watched
 from harness.errors import UsageError
-from harness.events import AttemptStarted, GroupFinished, RunFinished, ServiceStarted
-from harness.model import GroupResult, Status
+from harness.events import AttemptFinished, AttemptStarted, GroupFinished, RunFinished, ServiceStarted
+from harness.model import Group, GroupResult, Outcome, Status
 
 from .conftest import FakeRun
 
@@ -236,6 +237,32 @@ def test_follow_does_not_wait_for_a_group_that_will_not_start(project: Path, fak
     watchdog.append(process)
     assert stream(process.stderr).read() == b'error: there is no log of "core"\n'
     assert process.wait() == 2
+
+
+def test_a_file_that_runs_has_a_log_of_its_own_until_its_end(call, project: Path, fake_run, watchdog) -> None:
+    run = fake_run("20250101_120000")
+    run.start(Group(name="search", phase="all", tests=("a.py", "b.py"), splittable=True))
+    log = run.files.part_log("search/a.py")
+    log.write_bytes(b"so far\n")
+    run.add(1.0, AttemptStarted(group="search", part="a.py", attempt=1, slot=0, log=str(run.files.group_log("search"))))
+    with pytest.raises(UsageError) as caught:
+        call(logs, "search")
+    assert caught.value.cure == "each has a log of its own until then: search/a.py"
+    assert call(logs, "search/a.py").stdout == "so far\n"
+    assert goes_on(Watched(run.files), "search/a.py")
+    process = follow(project, "search/a.py")
+    watchdog.append(process)
+    assert stream(process.stdout).readline() == b"so far\n"
+    with log.open("ab") as file:
+        file.write(b"the end\n")
+    run.files.group_log("search").write_bytes(log.read_bytes())
+    log.unlink()
+    outcome = Outcome(group="search", part="a.py", attempt=1, status=Status.PASSED, started_at=1.0, duration=1.0)
+    run.add(2.0, AttemptFinished(outcome=outcome))
+    assert not goes_on(Watched(run.files), "search/a.py")
+    assert stream(process.stdout).read() == b"the end\n"
+    assert process.wait() == 0
+    assert call(logs, "search").stdout == "so far\nthe end\n"
 
 
 # In what form

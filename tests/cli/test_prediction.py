@@ -5,7 +5,9 @@ import pytest
 
 from harness.cli.prediction import Known, compared, predicted
 from harness.model import Dependency, Group, LockMode, Phase
-from harness.planning.estimate import estimate
+from harness.planning.estimate import Estimates, estimate
+from harness.reporters.text import unpainted
+from harness.scheduling.parts import split
 
 FILES = ("test_a.py", "test_b.py")
 
@@ -49,6 +51,17 @@ def test_what_binds_in_words() -> None:
         "the resource api (3)"
     )
     assert bound(known("a", "b", a=4, b=3), jobs=1) == "one group at a time"
+
+
+def test_the_files_of_a_splittable_group_run_by_themselves_and_it_is_one_estimate() -> None:
+    made = split((Phase(name="p", groups=(group("s", tests=FILES, splittable=True), group("new"))),))
+    estimates = Estimates({"s": 6.0, "s/test_a.py": 4.0, "s/test_b.py": 2.0, "new": 3.0}, frozenset({"new"}))
+    lines = predicted(Known(made, estimates, (0.0, 0.0), {}, {}), 2, 80)
+    assert unpainted(lines[0]) == "Predicted with 2 jobs: 5.0 s (services 0.00 s, groups 5.0 s, wind-down 0.00 s)"
+    assert lines[1] == "  1 of 2 estimates is a guess (3.0 s, the 75th percentile of the others): new"
+    assert [line.split()[0] for line in lines if "█" in line] == ["s/test_a.py", "new", "s/test_b.py"]
+    unknown = Estimates(dict.fromkeys(estimates.seconds, 1.0), frozenset({"s", "s/test_a.py", "s/test_b.py"}))
+    assert predicted(Known(made, unknown, None, {}, {}), 2, 80)[1].endswith("): s")
 
 
 def test_a_long_chain_is_told_by_its_ends() -> None:

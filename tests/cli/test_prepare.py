@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from msgspec.structs import replace
 from past_runs import Ended, make_record
 
 from harness.cli.door import Door
@@ -111,6 +112,27 @@ def test_some_groups_may_be_unknown(project: Callable[..., Door]) -> None:
     prepared = prepare(project("brief"), {})
     assert prepared.request.estimates["brief"] == pytest.approx(53.0)  # the 75th percentile of 3, 6 and 100
     assert prepared.request.predicted == pytest.approx(6.0 + 3.0 + 53.0 + 3.0)
+
+
+def test_the_files_of_a_splittable_group_are_expected_to_run_side_by_side(tmp_path: Path) -> None:
+    for name in ("test_a", "test_b", "test_c"):
+        (tmp_path / f"{name}.py").write_text("def test_it(): pass\n")
+    lines = ['[[phases]]\nname = "p"', '[[phases.groups]]\nname = "s"\ntests = "test_*.py"\nsplittable = true']
+    (tmp_path / "harness.toml").write_text("\n".join([*lines, 'inputs = "*.py"']))
+    record = make_record(1, {"s": Ended(duration=12.0, attempts=[{"test_a.py::test_it": "passed"}])}, duration=15.0)
+    part = record.groups["s"].part("")
+    part.tests = [replace(part.tests[0], duration=6.0)]
+    history = History.open(tmp_path / HISTORY_FILE)
+    history.record(record, keep=9)
+    history.close()
+    request = prepare(Door(tmp_path), {"parallel": True, "jobs": "2"}).request
+    assert request.estimates == {"s": 12.0, "s/test_a.py": 8.0, "s/test_b.py": 4.0, "s/test_c.py": 4.0}
+    assert request.predicted == pytest.approx(8.0)
+    assert [group.name for phase in request.phases for group in phase.groups] == ["s"]
+    first = prepare(Door(tmp_path), {})
+    taken = first.taken["s"]
+    first.history.store_fingerprint("s", taken.digest, taken.parts, "20250101_000001", 1.0)
+    assert prepare(Door(tmp_path), {}).request.predicted == pytest.approx(0.0), "a cached group takes no time"
 
 
 def shards(door: Door, **given: object) -> list[list[str]]:

@@ -20,7 +20,7 @@ from harness.events import (
     ServiceFailed,
     TestStarted,
 )
-from harness.model import GroupResult, Outcome, Status
+from harness.model import Group, GroupResult, Outcome, Status
 from harness.reporters.text import unpainted
 
 from .conftest import FakeRun
@@ -54,6 +54,20 @@ def test_between_two_attempts(fake_run: Callable[..., FakeRun]) -> None:
     run.add(3.5, AttemptFinished(outcome=outcome))
     run.add(3.5, RetryScheduled(group="search", attempt=2, delay=60.0, alone=False))
     assert "  search   ↻ waiting             attempt 1: exit code 1; tries again" in shown(run, 10.0)
+
+
+def test_a_group_whose_files_run_one_by_one(fake_run: Callable[..., FakeRun]) -> None:
+    run = fake_run("20250101_120000")
+    run.start(Group(name="search", phase="all", tests=("a.py", "b.py", "c.py"), splittable=True))
+    for slot, file in enumerate(("b.py", "a.py")):
+        run.add(1.0 + slot, AttemptStarted(group="search", part=file, attempt=1, slot=slot, log="x"))
+        run.add(2.5, TestStarted(group="search", part=file, attempt=1, test=f"{file}::test_x"))
+    row = "  search   ▸ running  9.0 s      a.py::test_x, b.py::test_x, 0 of 3 files have run"
+    assert row in shown(run, 10.0)
+    for file, ended in (("a.py", Status.PASSED), ("b.py", Status.NO_TESTS)):
+        outcome = Outcome(group="search", part=file, attempt=1, status=ended, started_at=0.0, duration=2.5, reason="x")
+        run.add(5.0, AttemptFinished(outcome=outcome))
+    assert "  search   ↻ waiting             2 of 3 files have run" in shown(run, 10.0)
 
 
 def test_running(fake_run: Callable[..., FakeRun]) -> None:

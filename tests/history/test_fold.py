@@ -9,7 +9,7 @@ from past_runs import EPOCH, Ended, make_record
 from harness.history.fold import error_hash, fold, run_key
 from harness.model import Phase, Status, TestStatus
 from harness.past import PastGroup, PastRun, PastTest
-from harness.record import RunRecord
+from harness.record import PartRecord, RunRecord
 
 
 def test_a_run() -> None:
@@ -131,6 +131,33 @@ def test_whether_a_group_got_to_the_end_of_its_tests(ending: Ended, complete: bo
     assert fold(make_record(1, {"a": ending})).complete == ({"a"} if complete else set())
 
 
+def test_whether_a_group_whose_files_ran_one_by_one_got_to_the_end_of_all() -> None:
+    record = make_record(1, {"a": Ended("failed", attempts=[{"t": "failed"}])})
+    a = record.groups["a"]
+    a.group = replace(a.group, tests=("a.py", "b.py", "c.py"), splittable=True)
+    (failed,) = a.attempts
+    passed, none = replace(failed, status=Status.PASSED, failed_tests=()), replace(failed, status=Status.NO_TESTS)
+    ends = {"a.py": [failed], "b.py": [failed, passed], "c.py": [none]}
+    a.parts = {file: PartRecord(attempts=attempts) for file, attempts in ends.items()}
+    assert fold(record).complete == {"a"}
+    a.parts["b.py"].attempts[-1] = replace(failed, failed_tests=())  # it broke down
+    assert fold(record).complete == set()
+    del a.parts["b.py"]
+    assert fold(record).complete == set(), "one file did not run"
+
+
+def test_the_attempts_of_each_file_are_counted_by_themselves() -> None:
+    record = make_record(1, {"a": Ended("flaky", attempts=[{"t": "failed"}, {"t": "passed"}])})
+    tests = record.groups["a"].parts.pop("")
+    other = make_record(1, {"a": Ended(attempts=[{"u": "passed"}])}).groups["a"].parts[""]
+    record.groups["a"].parts = {"a.py": tests, "b.py": other}
+    assert [(row.test, row.attempt, row.status.value) for row in fold(record).tests] == [
+        ("t", 1, "failed"),
+        ("t", 2, "passed"),
+        ("u", 1, "passed"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("groups", "more", "whole"),
     [
@@ -150,7 +177,7 @@ def test_two_tests_of_one_name_are_one_that_failed_if_either_did() -> None:
     again = make_record(1, {"a": Ended(attempts=[{"t": "passed"}])}).groups["a"].tests
     failed = list(record.groups["a"].tests)
     for tests in (failed + again, again + failed):
-        record.groups["a"].tests = tests
+        record.groups["a"].part("").tests = tests
         rows = fold(record)
         assert rows.tests == [
             PastTest(
@@ -179,7 +206,9 @@ def test_what_two_tests_of_one_name_used_adds_up(
     for each in (figures, figures[::-1]):
         record = make_record(1, {"a": Ended(attempts=[{"t": "passed"}])})
         (test,) = record.groups["a"].tests
-        record.groups["a"].tests = [replace(test, cpu_seconds=cpu, memory_growth=memory) for cpu, memory in each]
+        record.groups["a"].part("").tests = [
+            replace(test, cpu_seconds=cpu, memory_growth=memory) for cpu, memory in each
+        ]
         assert [(row.cpu_seconds, row.memory_growth) for row in fold(record).tests] == [together]
 
 

@@ -124,6 +124,24 @@ def test_durations_are_those_of_the_last_five_whole_passes(histories: list[dict[
         assert past.durations("local") == {name: seconds[:5] for name, seconds in expected.items()}
 
 
+def test_the_durations_of_tests_are_medians_of_the_last_five_whole_passes(past: History) -> None:
+    def passed(number: int, seconds: float, *, test: str = "x", **more: object) -> None:
+        record = make_record(number, {"a": Ended(attempts=[{test: "passed"}], **more), "b": Ended()})
+        part = record.groups["a"].part("")
+        part.tests = [replace(each, duration=seconds) for each in part.tests]
+        past.record(record, keep=MANY)
+
+    for number, seconds in enumerate([100.0, 1.0, 4.0, 2.0, 9.0, 3.0]):
+        passed(number, seconds)
+    passed(7, 50.0, partial=True)
+    failed = make_record(8, {"a": Ended("failed", attempts=[{"x": "failed"}])})
+    past.record(failed, keep=MANY)
+    assert past.test_durations("local", ["a", "b", "new"]) == {"a": {"x": 3.0}, "b": {}, "new": {}}
+    assert past.test_durations("staging", ["a"]) == {"a": {}}
+    passed(9, 7.0, test="y")
+    assert past.test_durations("local", ["a"]) == {"a": {"x": 3.5, "y": 7.0}}
+
+
 def test_the_time_apart_is_that_of_whole_runs_that_passed(past: History) -> None:
     past.record(make_record(0, {"a": "passed"}, services=50.0, duration=90.0), keep=MANY)  # too long ago
     for number, services in enumerate([1.0, 2.0, 3.0, 4.0, 9.0], 1):
@@ -139,7 +157,7 @@ def test_the_slowest_tests(past: History) -> None:
         record = make_record(number, {"a": Ended(attempts=[{"x": "passed", "y": "passed", "z": "skipped"}])})
         tests = record.groups["a"].tests
         used = {"cpu_seconds": slow / 2, "memory_growth": 1000 * number}
-        record.groups["a"].tests = [replace(tests[0], duration=slow, **used), *tests[1:]]
+        record.groups["a"].part("").tests = [replace(tests[0], duration=slow, **used), *tests[1:]]
         past.record(record, keep=MANY)
     past.record(make_record(9, {"b": Ended(attempts=[{"x": "passed"}])}), keep=MANY)
     assert [test.cpu_seconds for test in past.all_tests() if test.test == "x" and test.group == "a"] == [0.5, 1.5, 1.0]
@@ -151,7 +169,7 @@ def test_the_slowest_tests(past: History) -> None:
 
 def test_of_a_test_that_was_tried_again_the_last_attempt_counts(past: History) -> None:
     record = make_record(1, {"a": Ended("flaky", attempts=[{"x": "failed"}, {"x": "passed"}])})
-    first = record.groups["a"].earlier_tests[0]
+    first = record.groups["a"].part("").earlier_tests[0]
     first[0] = replace(first[0], duration=99.0)
     past.record(record, keep=MANY)
     assert [(test.seconds, test.runs) for test in past.slowest_tests("a", MANY)] == [(0.5, 1)]

@@ -98,12 +98,13 @@ def test_what_was_never_made_can_be_torn_down(context: Context) -> None:
 
 
 def test_setup_knows_the_run_and_whose_it_is(context: Context) -> None:
-    names = ("HARNESS_LEASE", "HARNESS_GROUP", "HARNESS_SLOT", "HARNESS_RUN_ID", "REGION", "PWD")
+    names = ("HARNESS_LEASE", "HARNESS_GROUP", "HARNESS_PART", "HARNESS_SLOT", "HARNESS_RUN_ID", "REGION", "PWD")
     lines = " ".join(f'"IT_{name}=${name}"' for name in names)
     kind, lease = command(context, f'printf "%s\\n" {lines} > "$HARNESS_ENV"'), lease_of()
+    lease = msgspec.structs.replace(lease, part="a.py")
     made, _ = make(kind, lease)
     assert list(made.variables.values()) == [
-        lease.token, "users", "3", "20260101_000000", "eu", str(context.project)
+        lease.token, "users", "a.py", "3", "20260101_000000", "eu", str(context.project)
     ]  # fmt: skip
 
 

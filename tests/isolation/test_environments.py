@@ -232,6 +232,28 @@ def test_the_environment_of_a_failure_is_kept_where_asked(scene: Make, status: S
     assert len(again.boxes()) == 2  # the next run leaves it alone
 
 
+def test_parts_of_one_group_have_their_own_and_keep_their_own(scene: Make, tmp_path: Path) -> None:
+    it = scene(keep=True, box={}).start()
+    inside = [it.environments.enter(it.job(part=part), Control()) for part in ("a.py", "b.py", "c.py")]
+    assert len({one.env["BOX"] for one in inside}) == 3
+    assert [(made.group, made.part) for made in it.told(LeaseMade)] == [("g", "a.py"), ("g", "b.py"), ("g", "c.py")]
+    for one, status in zip(inside, (Status.FAILED, Status.FAILED, Status.PASSED), strict=True):
+        it.environments.leave(one, status)
+    kept = {part: kept_environment(tmp_path, f"g/{part}") for part in ("a.py", "b.py", "c.py")}
+    assert [each and each.env["BOX"] for each in kept.values()] == [inside[0].env["BOX"], inside[1].env["BOX"], None]
+    assert kept["a.py"]
+    assert kept["a.py"].group == "g/a.py"
+    assert "is kept: `enter g/a.py` opens it" in it.told(Warned)[0].message
+    assert [(ended.part, ended.ending) for ended in it.told(LeaseEnded)] == [
+        ("a.py", "kept"),
+        ("b.py", "kept"),
+        ("c.py", "released"),
+    ]
+    again = it.environments.enter(it.job(part="a.py", attempt=2), Control())
+    it.environments.leave(again, Status.PASSED)
+    assert [kept_environment(tmp_path, f"g/{part}") is None for part in ("a.py", "b.py")] == [True, False]
+
+
 def test_of_several_attempts_only_the_last_is_kept_and_none_if_that_passed(scene: Make, tmp_path: Path) -> None:
     it = scene(keep=True, box={}).start()
 

@@ -96,6 +96,17 @@ def test_what_bears_another_mark_is_somebody_elses(starter: Starter, mark: str) 
     assert process.poll() is None
 
 
+def test_each_part_of_a_group_has_its_own(starter: Starter) -> None:
+    process, _ = starter.start(SLEEP, {"HARNESS_PART": "a.py"})
+    assert leftover_processes(*starter.attempt, part="b.py") == []
+    assert end(*starter.attempt, part="b.py") == []
+    assert process.poll() is None
+    (said,) = leftover_processes(*starter.attempt, part="a.py")
+    assert said.startswith(f"process {process.pid} ")
+    assert end(*starter.attempt, part="a.py") == []
+    assert process.wait() == 0
+
+
 def test_this_process_is_not_found_though_it_bears_the_marks() -> None:
     """As when the harness runs inside a group of another harness."""
     script = (

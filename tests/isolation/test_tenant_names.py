@@ -59,6 +59,11 @@ def test_names(template: str, group: str, worker: int, name: str) -> None:
     assert name_of(template, lease) == name
 
 
+def test_the_parts_of_a_group_have_names_of_their_own() -> None:
+    parts = [Lease("0123456789ab", "org", "tenant", "r", group="g", part=part) for part in ("test_a.py", "sub/b.py")]
+    assert [name_of("org-{group}", lease) for lease in parts] == ["org-g-test-a-py", "org-g-sub-b-py"]
+
+
 def test_a_token_is_not_cut_where_it_is_the_longest_part() -> None:
     lease = Lease("0123456789ab", "org", "tenant", "r", group="g", slot=3)
     assert name_of("{token}" + "-{slot}" * 40, lease).startswith("0123456789ab")

@@ -269,6 +269,18 @@ def test_a_lost_group_has_taken_all_the_time_that_is_known_of() -> None:
     assert (lost.attempts, lost.duration, lost.started_at) == (2, 3.5, BEGAN + 5.5)
 
 
+def test_of_a_lost_group_all_files_that_ran_have_taken_time() -> None:
+    shard = died()
+    failed = Outcome(group="b", attempt=1, status=Status.FAILED, started_at=BEGAN, duration=1.5)
+    shard.add(4.5, AttemptFinished(outcome=failed))
+    for at, file in ((4.5, "x.py"), (5.5, "y.py")):
+        shard.add(at, AttemptStarted(group="b", part=file, attempt=1, slot=0, log="/b.log"))
+    shard.add(6.5, Warned(message="the last word"))
+    lost = record(merged(first().run(), shard.run())).groups["b"].result
+    assert lost
+    assert (lost.attempts, lost.duration) == (1, 1.5 + 2.0 + 1.0)
+
+
 def test_what_ran_when_a_harness_died_is_lost() -> None:
     whole = merged(first().run(), died().run())
     made = record(whole)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.planning.estimate import UNTIMED, estimate
+from harness.model import Group, Phase, Plan
+from harness.planning.estimate import UNTIMED, estimate, estimate_plan, splittable
 
 
 def test_the_median_of_the_last_five() -> None:
@@ -50,3 +51,45 @@ def test_every_group_has_one_within_what_was_seen(groups: list[str], past: dict[
     for name in groups:
         own = past.get(name, [])[:5] or seen or [UNTIMED]
         assert min(own) <= found.seconds[name] <= max(own) or found.seconds[name] == pytest.approx(max(own))
+
+
+def plan_of(*groups: Group) -> Plan:
+    return Plan(project="/p", test_root="tests", phases=(Phase(name="p", groups=groups),))
+
+
+SPLIT = Group(name="s", phase="p", tests=("a.py", "sub/b.py", "c.py::test_x"), splittable=True)
+WHOLE = Group(name="w", phase="p", tests=("a.py", "b.py"))
+
+
+def test_a_part_takes_what_its_tests_took_and_an_even_share_of_the_rest() -> None:
+    tests = {"a.py::test_1": 1.0, "a.py::TestA::test_2": 2.0, "sub/b.py::test_x[a::b]": 4.0, "c.py::test_x": 0.5}
+    found = estimate_plan(plan_of(SPLIT, WHOLE), {"s": [10.5], "w": [7.0]}, {"s": tests})
+    assert found.seconds == {"s": 10.5, "w": 7.0, "s/a.py": 4.0, "s/sub/b.py": 5.0, "s/c.py": 1.5}
+    assert found.unknown == frozenset()
+
+
+def test_a_file_without_known_tests_takes_an_even_share() -> None:
+    found = estimate_plan(plan_of(SPLIT), {"s": [9.0]}, {"s": {"a.py::test_1": 6.0, "gone.py::test_1": 100.0}})
+    assert found.seconds == {"s": 9.0, "s/a.py": 7.0, "s/sub/b.py": 3.0, "s/c.py": 3.0}
+
+
+def test_the_tests_of_a_group_may_have_taken_longer_than_it_usually_does() -> None:
+    tests = {"a.py::test_1": 6.0, "sub/b.py::test_1": 6.0, "c.py::test_x": 6.0}
+    assert estimate_plan(plan_of(SPLIT), {"s": [9.0]}, {"s": tests}).seconds["s/a.py"] == 6.0
+
+
+def test_pytest_may_name_the_files_from_above_the_test_root() -> None:
+    tests = {"tests/a.py::test_1": 3.0, "p/tests/sub/b.py::test_1": 6.0, "other/c.py::test_x": 100.0}
+    found = estimate_plan(plan_of(SPLIT), {"s": [9.0]}, {"s": tests})
+    assert (found.seconds["s/a.py"], found.seconds["s/sub/b.py"], found.seconds["s/c.py"]) == (3.0, 6.0, 3.0)
+
+
+def test_the_parts_of_an_unknown_group_are_guesses_too() -> None:
+    found = estimate_plan(plan_of(SPLIT, WHOLE), {"w": [6.0]}, {})
+    assert found.seconds == {"s": 6.0, "w": 6.0, "s/a.py": 2.0, "s/sub/b.py": 2.0, "s/c.py": 2.0}
+    assert found.unknown == {"s", "s/a.py", "s/sub/b.py", "s/c.py"}
+    assert not estimate_plan(plan_of(SPLIT), {}, {}).anything_known
+
+
+def test_whose_tests_must_be_known() -> None:
+    assert splittable(plan_of(SPLIT, WHOLE)) == ["s"]

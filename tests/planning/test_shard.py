@@ -55,6 +55,21 @@ def test_the_core_is_in_every_shard_and_the_rest_in_equal_parts() -> None:
     assert names(second) == [["setup", "login"], ["a", "d"]]
 
 
+def test_a_splittable_group_stays_whole_and_takes_no_longer_than_its_longest_file() -> None:
+    big = group("big", tests=("a", "b", "c", "d"), splittable=True)
+    seconds = {
+        "big": 40.0,
+        "x": 12.0,
+        "y": 12.0,
+        "z": 12.0,
+        **dict.fromkeys(("big/a", "big/b", "big/c", "big/d"), 10.0),
+    }
+    shards = all_shards([phase("p", big, "x", "y", "z")], seconds, 2)
+    assert [names(each) for each in shards] == [[["x", "y", "z"]], [["big"]]]
+    alone = all_shards([phase("p", big, "x")], {"big": 40.0, "x": 35.0, "big/a": 10.0}, 2)
+    assert sorted(itertools.chain(*(names(each)[0] for each in alone))) == ["big", "x"]
+
+
 def test_a_later_sequential_phase_is_no_core() -> None:
     plan = [CORE, phase("parallel", "a"), phase("stories", "x", "y", sequential=True)]
     shards = all_shards(plan, {"a": 1.0, "x": 1.0, "y": 1.0}, 3)

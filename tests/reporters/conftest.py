@@ -110,23 +110,33 @@ class History:
     def phase(self, name: str, at: float) -> None:
         self.emit(PhaseStarted(phase=name), at)
 
-    def attempt(self, group: str, at: float, number: int = 1, log: bytes = b"") -> None:
+    def attempt(self, group: str, at: float, number: int = 1, log: bytes = b"", part: str = "", slot: int = 0) -> None:
         path = self.files.group_log(group)
         with path.open("ab") as file:
             file.write(log)
-        self.emit(AttemptStarted(group=group, attempt=number, slot=0, log=str(path)), at)
-        self.emit(AttemptSpawned(group=group, attempt=number, pid=4711, argv=("true",)))
+        self.emit(AttemptStarted(group=group, part=part, attempt=number, slot=slot, log=str(path)), at)
+        self.emit(AttemptSpawned(group=group, part=part, attempt=number, pid=4711 + slot, argv=("true",)))
 
     def test(
-        self, group: str, at: float, test: str, status: str = "passed", message: str = "", details: str = ""
+        self,
+        group: str,
+        at: float,
+        test: str,
+        status: str = "passed",
+        message: str = "",
+        details: str = "",
+        part: str = "",
     ) -> None:
-        self.emit(TestStarted(group=group, attempt=1, test=test), at)
+        self.emit(TestStarted(group=group, part=part, attempt=1, test=test), at)
         result = TestResult(id=test, status=TestStatus(status), duration=0.5, message=message, details=details)
-        self.emit(TestFinished(group=group, attempt=1, result=result), at)
+        self.emit(TestFinished(group=group, part=part, attempt=1, result=result), at)
 
-    def attempt_ends(self, group: str, at: float, status: str, took: float, reason: str = "", number: int = 1) -> None:
+    def attempt_ends(
+        self, group: str, at: float, status: str, took: float, reason: str = "", number: int = 1, part: str = ""
+    ) -> None:
         outcome = Outcome(
             group=group,
+            part=part,
             attempt=number,
             status=Status(status),
             started_at=BEGAN + at - took,
@@ -135,14 +145,16 @@ class History:
         )
         self.emit(AttemptFinished(outcome=outcome), at)
 
-    def retries(self, group: str, at: float, number: int, delay: float = 1.0, alone: bool = False) -> None:
-        self.emit(RetryScheduled(group=group, attempt=number, delay=delay, alone=alone), at)
+    def retries(
+        self, group: str, at: float, number: int, delay: float = 1.0, alone: bool = False, part: str = ""
+    ) -> None:
+        self.emit(RetryScheduled(group=group, part=part, attempt=number, delay=delay, alone=alone), at)
 
     def ends(
         self, group: str, at: float, status: str, took: float = 0.0, reason: str = "", attempts: int = 1, **more: object
     ) -> None:
-        """The last attempt and the group end; with attempts=0 it never started."""
-        if attempts:
+        """The last attempt and the group end; with attempts=0 it never started. Those of parts have ended already."""
+        if attempts and not any(self.record.groups[group].parts):
             self.attempt_ends(group, at, "passed" if status == "flaky" else status, took, reason, attempts)
         values: dict[str, object] = {
             "group": group,

@@ -32,6 +32,7 @@ def test_between_two_attempts_there_is_no_process(history: Any, make_phase: Any)
     history.play_to(StatusFiles)
     history.start(make_phase("p", "a"))
     history.attempt("a", 1.0)
+    history.attempt_ends("a", 2.0, "failed", 1.0)
     history.retries("a", 2.0, 2)
     text = history.files.status("a").read_text()
     assert "STATUS=running\n" in text

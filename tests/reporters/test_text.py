@@ -86,6 +86,21 @@ def test_foreign_text_has_no_escapes_and_ends_no_line(foreign: str) -> None:
         assert text.unpainted(made) == made
 
 
+def test_a_tail_may_be_that_of_one_part(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    blocks = ["one", "two\n=== 1 failed in 0.1 s ===", "three", "four", "five"]
+    names = ["s/a", "s/b", "s/a", "s/b", "s/b.py"]
+    log.write_text(
+        "".join(f"=== {n} · attempt 1 · now · slot 0 · $ x\n{b}\n" for n, b in zip(names, blocks, strict=True))
+    )
+    assert text.tail(log, 1, "s/a") == ["three"]
+    assert text.tail(log, 9, "s/b") == ["=== s/b · attempt 1 · now · slot 0 · $ x", "four"]
+    assert text.tail(log, 1, "s/b.py") == ["five"]
+    assert text.tail(log, 1, "s/gone") == ["five"]
+    log.write_text("=== s/a · attempt 1 · now\n1\n2\n=== s/b · attempt 1 · now\n3\n")
+    assert text.tail(log, 2, "s/a") == ["1", "2"]
+
+
 def test_a_tail_is_the_last_lines_and_reads_no_more_than_it_must(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert text.tail(log, 3) == []

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from groups import make_phase, make_splittable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model import After, Dependency, Group, LockMode, Phase
+from harness.scheduling.parts import split
 from harness.scheduling.simulate import simulate
 from harness.scheduling.whatif import (
     Change,
@@ -28,6 +30,20 @@ MakePhase = Callable[..., Phase]
 
 TWO_FILES = ("test_a.py", "test_b.py")
 RESOURCES = {"api": 4}
+
+
+def test_a_dependency_is_dropped_for_all_files_and_no_file_is_split() -> None:
+    first = make_splittable("first", "a", "b")
+    phases = split((make_phase("p", first, make_splittable("last", "c", "d", after=("first",))),))
+    durations = {"first/a": 4.0, "first/b": 4.0, "last/c": 4.0, "last/d": 4.0}
+    changes = {found.change: found.saves for found in what_ifs(phases, durations, jobs=4, resources={})}
+    assert changes == {Drop("last", "first"): 4.0}
+    ids = make_splittable("s", "a::test_1", "a::test_2", "b")
+    changes = {
+        found.change
+        for found in what_ifs(split((make_phase("p", ids),)), {"s/a": 9.0, "s/b": 1.0}, jobs=4, resources={})
+    }
+    assert changes == set()
 
 
 @st.composite

@@ -41,7 +41,7 @@ def names_of(lease: Lease, make: str) -> dict[str, str]:
 
     All are lower-case letters, digits and `_`, at most 63 of them, whatever the group is called.
     """
-    words = re.sub(r"[^a-z0-9]+", "_", lease.group.lower()).strip("_")[:40] or "nobody"
+    words = re.sub(r"[^a-z0-9]+", "_", lease.name.lower()).strip("_")[:40] or "nobody"
     name = f"h_{words}_{lease.token}"
     role = {"role": f"h_{lease.token}"}
     return {**role, "schema": name} if make == "schema" else {**role, "schema": "public", "database": name}
@@ -91,7 +91,7 @@ def make_schema(server: Server, lease: Lease, role: Role, sql: str = "", *, open
     schema, owner = identifier(lease.details["schema"]), identifier(role.name)
     database = identifier(facts.database)
     path = ", ".join(identifier(name) for name in (lease.details["schema"], *facts.extension_schemas))
-    settings = {"search_path": path, "application_name": literal(application_name(lease.group))}
+    settings = {"search_path": path, "application_name": literal(application_name(lease.name))}
     with server.session(f"make the schema {lease.details['schema']}") as session:
         with session.transaction():
             session.run(_lock(lease.token, "xact_"))
@@ -132,8 +132,7 @@ def make_database(
         session.run(create)
         statements = [
             f"COMMENT ON DATABASE {database} IS {literal(role.comment)}",
-            f"ALTER ROLE {owner} IN DATABASE {database} "
-            f"SET application_name = {literal(application_name(lease.group))}",
+            f"ALTER ROLE {owner} IN DATABASE {database} SET application_name = {literal(application_name(lease.name))}",
         ]
         if not open_to_all:
             statements.append(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")

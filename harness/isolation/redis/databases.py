@@ -144,7 +144,7 @@ class Databases:
         for number in [held] if held is not None else self._numbers_of(lease):
             if other := self._renewed(lease, number, may_claim=held is not None):
                 raise InfrastructureError(
-                    f"database {number} of the Redis at {self._server.where}, which was leased to {lease.group}, "
+                    f"database {number} of the Redis at {self._server.where}, which was leased to {lease.name}, "
                     f"belongs to somebody else by now ({other})",
                     "Its tests say FLUSHALL, or this machine slept for longer than a lease is good.",
                 )

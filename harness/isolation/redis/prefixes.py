@@ -47,7 +47,7 @@ class Prefixes:
         self._lock = threading.Lock()
 
     def plan(self, lease: Lease) -> Mapping[str, str]:
-        return {"prefix": f"h:{safe_name(lease.group)}:{lease.token}:"}
+        return {"prefix": f"h:{safe_name(lease.name)}:{lease.token}:"}
 
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
         prefix, user, password = lease.details["prefix"], f"h_{lease.token}", secrets.token_hex(20)

@@ -46,7 +46,7 @@ def name_of(template: str, lease: Lease) -> str:
     if not lease.group and "{group}" not in template:
         template += "-sentinel"
     values = {
-        "{group}": slug(lease.group) or ("group" if lease.group else "sentinel"),
+        "{group}": slug(lease.name) or ("group" if lease.group else "sentinel"),
         "{slot}": str(lease.slot),
         "{run}": slug(lease.run_id),
     }
@@ -129,7 +129,7 @@ class NameLocks:
             ) from error
 
     def _write(self, descriptor: int, token: str, holder: Lease) -> None:
-        content = {"token": token, "run": holder.run_id, "group": holder.group, "project": str(self._project)}
+        content = {"token": token, "run": holder.run_id, "group": holder.name, "project": str(self._project)}
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(content).encode(), 0)
