@@ -16,7 +16,7 @@ from isolation.contract.wire import Wire, wired
 from isolation.contract.world import Place, World
 from isolation.contract.world import make as make_lease
 from isolation.contract.worlds import WORLDS
-from servers import redis_server, running
+from servers import redis_server, running, service_of
 
 import harness
 from harness.model import Ready, Service
@@ -28,6 +28,13 @@ TESTS = Path(__file__).parents[2]
 def tenants_url() -> Iterator[str]:
     with serving() as api:
         yield api.url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Postgres apart from that of the other tests: what is planted here as somebody else's stays there."""
+    with running(service_of("postgres"), tmp_path_factory.mktemp("postgres-contract")) as values:
+        yield values["url"]
 
 
 @pytest.fixture(scope="session")
