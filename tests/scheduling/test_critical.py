@@ -50,7 +50,8 @@ def test_every_phase_has_its_own_and_a_sequential_one_has_none(phase: MakePhase)
     assert names(links(*phases, a=1, b=1, c=2, d=1, e=1)) == ["c", "e"]
 
 
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=25), st.integers(1, 5), st.data())
+# Every group takes some time: what ends as it starts could be its own cause.
+@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=25), st.integers(1, 5), st.data())
 def test_critical_groups_fill_the_whole_phase(seconds: list[float], jobs: int, data: st.DataObject) -> None:
     """At every moment of a phase something critical runs: else the phase could have ended earlier without a reason."""
     groups: list[Group] = []
