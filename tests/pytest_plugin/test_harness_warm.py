@@ -293,6 +293,37 @@ def test_what_python_itself_keeps_of_the_variables_is_made_anew(suite: WarmSuite
     assert ran.outcome.status is Status.PASSED
 
 
+def test_who_asks_the_collector_sees_what_was_loaded_before(suite: WarmSuite) -> None:
+    suite.write(
+        "conftest.py",
+        """
+        import weakref
+        class Thing: pass
+        thing = Thing()
+        thing.itself, seen = thing, weakref.ref(thing)
+        holder = [thing]
+        """,
+    )
+    suite.write(
+        "test_a.py",
+        """
+        import gc, sys
+        def test_a():
+            conftest = sys.modules["conftest"]
+            assert any(it is conftest.holder for it in gc.get_referrers(conftest.thing))
+            assert any(it is conftest.thing for it in gc.get_objects())
+            conftest.holder.clear()
+            del conftest.thing
+            gc.collect()
+            assert conftest.seen() is None
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.log
+
+
 def test_a_seed_of_the_conftest_holds_for_every_process(suite: WarmSuite) -> None:
     suite.write("conftest.py", "import random\nrandom.seed(7)")
     suite.write("test_a.py", "import random\ndef test_a(): print(random.random()); assert 0")

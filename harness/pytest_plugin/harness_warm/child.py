@@ -8,11 +8,14 @@ its cache.
 from __future__ import annotations
 
 import ctypes
+import functools
+import gc
 import os
 import stat
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ def become(session: Any, watch: Watch, request: dict[str, Any], descriptors: lis
         env[EVENTS] = str(descriptors[1])
     _show_variables(env)
     watch.renew()
+    _show_objects()
     _own_files()
     tests = request["tests"]
     _own_session(session, tests)
@@ -65,6 +69,23 @@ def _own_files() -> None:
                 file.write(os.pread(descriptor, status.st_size, 0))
                 os.lseek(file.fileno(), os.lseek(descriptor, 0, os.SEEK_CUR), os.SEEK_SET)
                 os.dup2(file.fileno(), descriptor, os.get_inheritable(descriptor))
+
+
+def _show_objects() -> None:
+    """To who asks the collector for objects it shows what the parent has frozen, too. pytest asks for none of those:
+    it collects at the end of every session, and would copy all memory."""
+    for name in ("collect", "get_objects", "get_referrers"):
+        _unfreezing(name, getattr(gc, name))
+
+
+def _unfreezing(name: str, real: Callable[..., Any]) -> None:
+    @functools.wraps(real)
+    def asked(*args: Any, **options: Any) -> Any:
+        if not str(sys._getframe(1).f_globals.get("__name__", "")).startswith("_pytest."):
+            gc.unfreeze()
+        return real(*args, **options)
+
+    setattr(gc, name, asked)
 
 
 def _show_variables(env: dict[str, str]) -> None:
