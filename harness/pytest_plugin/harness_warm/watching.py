@@ -85,7 +85,6 @@ class Watch:
         self._random: Any = None
         self._temporary: str | None = None
         self._asked_for_temporary = False
-        self._had_numpy = False
 
     def begin(self) -> None:
         self._before = dict(os.environ)
@@ -112,7 +111,6 @@ class Watch:
         self._changes = {name: now.get(name) for name in names}
         self._random = random.getstate() if self._is_seeded else None
         self._temporary = None if self._asked_for_temporary else tempfile.tempdir
-        self._had_numpy = "numpy.random" in sys.modules
 
     def end(self) -> None:
         self._is_reading = False
@@ -141,8 +139,11 @@ class Watch:
         """In a child: what is drawn or asked for once a process. Python itself has seeded `random` anew."""
         if self._random is not None:
             random.setstate(self._random)  # a process that loads it all would be seeded so too
-        if "numpy.random" in sys.modules and not self._had_numpy:
-            sys.modules["numpy.random"].seed()
+        numpy_random: Any = sys.modules.get("numpy.random")
+        if (
+            numpy_random and numpy_random.mtrand._rand._bit_generator._seed_seq is not None
+        ):  # None: somebody chose a seed
+            numpy_random.seed()
         tempfile.tempdir = self._temporary
         if "wsgiref.handlers" in sys.modules:
             handlers: Any = sys.modules["wsgiref.handlers"]
