@@ -14,6 +14,8 @@ import threading
 from . import parent
 from .watching import Watch
 
+_objects = gc.get_objects  # before child.py makes another of it
+
 
 def main() -> None:
     control, skipped, *words = sys.argv[1:]
@@ -40,8 +42,8 @@ def _end() -> None:
     """As the interpreter ends, but for the taking apart of every module, which would copy all memory of the parent."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    # Files that nobody closed; those of the parent are not among what is collected.
-    left = [thing for thing in gc.get_objects() if isinstance(thing, (io.TextIOBase, io.BufferedIOBase))]
+    # Files that nobody closed; those of the parent are frozen and not among these.
+    left = [thing for thing in _objects() if isinstance(thing, (io.TextIOBase, io.BufferedIOBase))]
     for stream in (*left, sys.stdout, sys.stderr):
         try:
             stream.flush()
