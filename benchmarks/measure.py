@@ -51,8 +51,9 @@ UNITS = {  # figure -> what it is multiplied by to be shown, digits, unit
     "makespan": (1, 2, "s"),
     "bound": (1, 2, "s"),
 }
-# What of the caller's environment would change what a side does: the harness's console in CI, and make's options.
-NOT_INHERITED = ("CI", "GITHUB_ACTIONS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+# What of the caller's environment would change what a side does: the harness's console in CI, make's options, and
+# whether Python compiles everything anew each time.
+NOT_INHERITED = ("CI", "GITHUB_ACTIONS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
 
 _PR_SET_CHILD_SUBREAPER = 36
 

@@ -186,6 +186,12 @@ def _check_group(row: Row, plan: Row, services: set[str], problems: Problems) ->
         problems.add(row.at("workers"), "only pytest has workers, and this group has no tests")
     if "dist" in row.written and "workers" not in row.written:
         problems.add(row.at("dist"), "means nothing without workers")
+    if row["process"] == "file" and "tests" not in row.written:
+        problems.add(row.at("process"), "only a group with tests has files; leave it out")
+    if row["process"] == "file" and row["workers"]:
+        problems.add(row.at("process"), "goes with no workers, which take several files each; keep one of the two")
+    if row["warm"] is not None and "tests" not in row.written:
+        problems.add(row.at("warm"), "only pytest is forked, and this group has no tests")
     if row["splittable"]:
         _check_splittable(row, plan["resources"], problems)
     _check_known("service", row, "services", services, problems)
