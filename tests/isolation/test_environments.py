@@ -131,6 +131,7 @@ def test_a_group_gets_its_variables_and_nothing_that_reaches_further(scene: Make
     ]
     assert Path(inside.env["HARNESS_SHARED"]).is_dir()
     assert (made.group, made.attempt) == ("g", 1)
+    assert it.environments.hidden == {"PLATFORM_KEY", "ADMIN_URL"}
     assert it.environments.leave(inside, Status.FAILED) == (False, ())
     assert it.boxes() == set()
     it.environments.close()
