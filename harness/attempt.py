@@ -9,10 +9,7 @@ in the middle of its tests. It must not decide what follows from an outcome (ret
 """
 
 import errno
-import os
-import shlex
 import signal
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +19,7 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
+from harness.grouplog import GroupLog, header_of, on_one_line
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, Leader, run
 from harness.results import KnownTests, Report, report_of
@@ -95,8 +93,8 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        log = _Log(job.log)
-        log.open(f"{_header(job, started_at)}{why}\n")
+        log = GroupLog(job.log)
+        log.open(f"{header_of(job, started_at)}{why}\n")
         log.close()
         return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
     outcome = _run(inside, notify, control, warm)
@@ -116,7 +114,7 @@ def run_attempt(
 
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
     started_at, started = time.time(), time.monotonic()
-    log = _Log(job.log)
+    log = GroupLog(job.log)
     tests = KnownTests(job.group, job.attempt, notify, job.part)
 
     def output(data: bytes) -> None:
@@ -127,7 +125,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
         notify(Output(job.name, data))
 
     def note(reason: str) -> None:
-        log.write(f"=== a pytest of its own: {_printable(reason)}\n".encode(errors="backslashreplace"))
+        log.write(f"=== a pytest of its own: {on_one_line(reason)}\n".encode(errors="backslashreplace"))
 
     def spawned(pid: int) -> None:
         notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=job.argv))
@@ -138,7 +136,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
     reason = ""
     failed_tests: tuple[str, ...] = ()
     try:
-        if not log.open(_header(job, started_at)):
+        if not log.open(header_of(job, started_at)):
             status = Status.ERROR
         elif not control.request:
             for process in _processes(job):
@@ -320,65 +318,6 @@ def _why_not_started(job: Job, error: OSError | ValueError) -> str:
         case code:
             why = _CURES.get(code or 0, str(error))
     return f"could not be started: {why}"
-
-
-class _Log:
-    """A group's log. A problem with it is kept as a message, not raised: it comes in the midst of other work."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor = -1
-        self.problem = ""
-
-    def open(self, header: str) -> bool:
-        """Open it for appending, and write the header on a line of its own. False: there is a problem."""
-        try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            return self.write((b"" if self._is_at_line_start() else b"\n") + header.encode(errors="backslashreplace"))
-        except OSError as error:
-            return self._fail(error)
-
-    def write(self, data: bytes) -> bool:
-        """Append all of `data`. False: there is a problem, now or since earlier."""
-        if self.problem:
-            return False
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as error:
-            return self._fail(error)
-        return True
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            try:
-                os.close(self._descriptor)
-            except OSError as error:  # a network file system reports a full disk only here
-                self._fail(error)
-
-    def _is_at_line_start(self) -> bool:
-        status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-            return True
-        return os.pread(self._descriptor, 1, status.st_size - 1) == b"\n"
-
-    def _fail(self, error: OSError) -> bool:
-        self.problem = self.problem or f"cannot write the log {self._path}: {error.strerror}"
-        return False
-
-
-def _header(job: Job, started_at: float) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
-    line = f"=== {job.name} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
-    return f"{_printable(line)}\n"
-
-
-def _printable(text: str) -> str:
-    """On one line: a command of several must not make a header of several."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _some(names: list[str]) -> str:
