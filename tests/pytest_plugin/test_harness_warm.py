@@ -163,14 +163,18 @@ def test_one_parent_serves_one_after_the_other_and_side_by_side(suite: WarmSuite
         suite.write(
             name,
             f"""
-            import os
+            import os, pathlib, time
             def test_a(capfd):
                 for line in range(2_000):
                     os.write(1, b"{name}\\n")
                 assert set(capfd.readouterr().out.split()) == {{"{name}"}}
             def test_b():
+                pathlib.Path("here-{name}").touch()
+                while len(list(pathlib.Path().glob("here-*"))) < {len(names)}:
+                    time.sleep(0.01)
                 for line in range(200):
                     print("{name}", flush=True)
+                    time.sleep(0.001)
                 assert 0
             """,
         )
