@@ -191,7 +191,8 @@ class _Parent:
             self._end()
 
     def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> None:
-        _adopt_grandchildren()
+        if not _adopts_grandchildren():
+            raise Cold("this system lets nobody adopt the processes that its children leave behind")
         ours, theirs = socket.socketpair()
         with self._ending:
             self._control = ours
@@ -260,8 +261,8 @@ class _Parent:
 
 
 @lru_cache(maxsize=1)
-def _adopt_grandchildren() -> None:
-    """What a child of ours leaves behind becomes our child: prctl(2), for as long as we live."""
+def _adopts_grandchildren() -> bool:
+    """Whether what a child of ours leaves behind becomes our child from now on: prctl(2)."""
     import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
