@@ -265,4 +265,4 @@ def _adopts_grandchildren() -> bool:
     """Whether what a child of ours leaves behind becomes our child from now on: prctl(2)."""
     import ctypes
 
-    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
