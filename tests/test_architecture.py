@@ -12,7 +12,19 @@ HARNESS = Path(__file__).parent.parent / "harness"
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
-    2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "grouplog", "warm", "files", "ports"}
+    2: {
+        "process",
+        "endings",
+        "pump",
+        "profile",
+        "teststream",
+        "results",
+        "attempt",
+        "grouplog",
+        "warm",
+        "files",
+        "ports",
+    }
     | {"history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
