@@ -25,7 +25,7 @@ FLOORS = {
         "files",
         "ports",
     }
-    | {"history", "fingerprint", "git", "terminal", "installations"},
+    | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
     5: {"cli", "__main__"},
