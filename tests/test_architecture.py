@@ -13,7 +13,7 @@ FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
     2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "warm", "files", "ports"}
-    | {"history", "fingerprint", "git", "terminal", "installations"},
+    | {"judging", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
     5: {"cli", "__main__"},
@@ -24,7 +24,7 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit"},
-    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "warm"},
+    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "warm"},
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number
