@@ -62,9 +62,13 @@ def _cause(record: GroupRecord, result: GroupResult) -> str:
         counts = f"{failed} of {plural(len(record.tests), 'test')} failed"
         if record.status is not Status.FAILED and reason:
             return f"{reason}, {counts}"
-        # The names of the failed tests stand below. What is wrong with the report of the tests does not.
-        problem = reason.partition("; ")[2]
-        return f"{counts}; {problem}" if problem else counts
+        # The names of the failed tests stand below. What is wrong with the report of the tests, or with a file that has
+        # none to name, does not.
+        first, _, rest = reason.partition("; ")
+        of_a_file = any(first.startswith(printable(file)) for file in record.group.files)
+        if of_a_file and " failed: " not in first:
+            return f"{counts}; {reason}"
+        return f"{counts}; {rest}" if rest else counts
     if reason or not record.tests:
         return reason
     return plural(len(record.tests), "test")

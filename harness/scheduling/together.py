@@ -18,6 +18,7 @@ WORST_FIRST = (
     *(Status.FLAKY, Status.PASSED, Status.CACHED, Status.NO_TESTS, Status.SKIPPED),
 )
 TOLD = 3  # parts that a reason names
+TESTS_FAILED = 1  # of pytest's exit codes
 
 _COUNTS, _STOPPED, _EXCUSED, _FINE = range(4)  # kinds of results, the worst first
 
@@ -108,7 +109,8 @@ def _reason(parts: Mapping[str, GroupResult], worst: GroupResult) -> str:
     reasons = {result.reason for _, result in alike}
     if len(reasons) == 1 and (len(alike) == len(parts) or kind == _STOPPED):
         return alike[0][1].reason
-    alike.sort(key=lambda item: _badness(item[1]))
+    # Failed tests are listed wherever results are; how else a part failed is told of nowhere else.
+    alike.sort(key=lambda item: (_badness(item[1]), item[1].exit_code == TESTS_FAILED))
     told = [f"{part}: {result.reason}" for part, result in alike[:TOLD]]
     more = len(alike) - TOLD
     return "; ".join(told) + (f"; and {more} more" if more > 0 else "")

@@ -339,6 +339,16 @@ def test_the_group_is_as_bad_as_its_worst_file(parts: tuple[Status, Status], who
         assert run.dispatcher.results["s"].status is whole
 
 
+def test_a_reason_names_files_whose_failures_no_list_of_tests_tells_of_first() -> None:
+    run = begun(make_phase("p", make_splittable("s", "a", "b", "c", "d")), jobs=4)
+    for file in "abc":
+        run.give(ends(file, FAILED, reason="1 of 1 test failed: x", exit_code=1))
+    run.give(ends("d", FAILED, reason="exit code 4", exit_code=4))
+    assert run.dispatcher.results["s"].reason == (
+        "d: exit code 4; a: 1 of 1 test failed: x; b: 1 of 1 test failed: x; and 1 more"
+    )
+
+
 def test_a_reason_names_the_worst_files_and_no_more_than_three() -> None:
     files = [f"{number}.py" for number in range(5)]
     run = begun(make_phase("p", make_splittable("s", *files)), jobs=5)
