@@ -98,14 +98,17 @@ def _was_stopped(result: GroupResult) -> bool:
     return result.status is Status.INTERRUPTED or never_started
 
 
+def _is_of_kind(result: GroupResult, kind: int, worst: GroupResult) -> bool:
+    """A file that was flaky may fail the run, though what is told of its group is that another is in quarantine."""
+    if kind == _EXCUSED and result.status is Status.FLAKY:
+        return True
+    return _badness(result)[0] == kind and (kind != _FINE or result.status is worst.status)
+
+
 def _reason(parts: Mapping[str, GroupResult], worst: GroupResult) -> str:
     """Those of the parts that are of its kind, the worst first, each with its file; once, if all parts say the same."""
     kind, _ = _badness(worst)
-    alike = [
-        (part, result)
-        for part, result in parts.items()
-        if result.reason and _badness(result)[0] == kind and (kind != _FINE or result.status is worst.status)
-    ]
+    alike = [(part, result) for part, result in parts.items() if result.reason and _is_of_kind(result, kind, worst)]
     reasons = {result.reason for _, result in alike}
     if len(reasons) == 1 and (len(alike) == len(parts) or kind == _STOPPED):
         return alike[0][1].reason

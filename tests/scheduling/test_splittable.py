@@ -281,6 +281,20 @@ def test_a_test_in_quarantine_excuses_its_own_file_alone(other: Status, counts: 
     assert run.dispatcher.exit_code == {PASSED: 0, FAILED: 1, Status.ERROR: 3}[other]
 
 
+def test_a_flaky_file_that_fails_the_run_is_told_of_beside_one_in_quarantine() -> None:
+    group = make_splittable("s", "a", "b", "c", retries=1, retry_delay=0.0)
+    run = begun(make_phase("p", group), quarantine=[ONE_TEST], flaky_fails=True)
+    for attempt in (1, 2):
+        run.give(ends("a", FAILED, attempt=attempt, failed_tests=("a.py::test_x",), reason="x"))
+    run.give(ends("b", FAILED, reason="y"))
+    run.give(ends("b", attempt=2))
+    run.give(ends("c"))
+    result = run.dispatcher.results["s"]
+    assert (result.status, result.quarantined) == (FAILED, "known (until 2026-12-31)")
+    assert result.reason == "a: x; b: passed on attempt 2; attempt 1: y"
+    assert run.dispatcher.exit_code == 1
+
+
 # --- what is told of the whole
 
 
