@@ -125,8 +125,9 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
         log.write(f"=== a pytest of its own: {_printable(reason)}\n".encode(errors="backslashreplace"))
 
     def spawned(pid: int) -> None:
-        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=job.argv))
+        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=argv))
 
+    argv = job.argv  # of the process that runs
     source: TestStream | Report | None = None
     ends: list[Judged] = []
     processes = _processes(job)
@@ -138,10 +139,14 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
             status = Status.ERROR
         elif not control.request:
             for process in processes:
+                argv = (*process.argv, *process.tests)
                 tests = KnownTests(job.group, job.attempt, notify, job.part)
                 source = _source(job, tests)
+                if len(processes) > 1:
+                    which = f"process {len(ends) + 1} of {len(processes)}: {process.tests[0]}"
+                    log.write_line(f"=== {_printable(which)}\n")
                 ended = run(
-                    (*process.argv, *process.tests),
+                    argv,
                     env=job.env,
                     directory=job.directory,
                     output=output,
@@ -261,9 +266,17 @@ class _Log:
         """Open it for appending, and write the header on a line of its own. False: there is a problem."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            return self.write((b"" if self._is_at_line_start() else b"\n") + header.encode(errors="backslashreplace"))
         except OSError as error:
             return self._fail(error)
+        return self.write_line(header)
+
+    def write_line(self, line: str) -> bool:
+        """As `write`, on a line of its own."""
+        try:
+            start = b"" if self._is_at_line_start() else b"\n"
+        except OSError as error:
+            return self._fail(error)
+        return self.write(start + line.encode(errors="backslashreplace"))
 
     def write(self, data: bytes) -> bool:
         """Append all of `data`. False: there is a problem, now or since earlier."""

@@ -738,6 +738,19 @@ def test_a_test_that_its_process_did_not_survive_ends_with_that_process(suite: W
     )
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_log_tells_which_file_a_process_is_for(suite: WarmSuite, warm: bool) -> None:
+    suite.write("test_a.py", "import os\nos.write(1, b'no newline')\nos._exit(1)")
+    suite.write("test_b.py", "import os\nos.write(1, b'no newline')\nos._exit(1)")
+    files = ("test_a.py", "test_b.py")
+    with suite.warmed(*files):
+        ran = suite.run(*files, process="file", warm=warm)
+        alone = suite.run("test_a.py", process="file", warm=warm)
+    lines = [line for line in ran.log.splitlines() if line.startswith("=== process")]
+    assert lines == ["=== process 1 of 2: test_a.py", "=== process 2 of 2: test_b.py"]
+    assert "=== process" not in alone.log
+
+
 def test_a_reason_tells_of_a_file_that_failed_without_any_failed_test(suite: WarmSuite) -> None:
     suite.write("test_a.py", "def test_a(): assert 0")
     suite.write("test_b.py", "import os\nos._exit(1)")
