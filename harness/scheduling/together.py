@@ -116,4 +116,8 @@ def _reason(parts: Mapping[str, GroupResult], worst: GroupResult) -> str:
     alike.sort(key=lambda item: (_badness(item[1]), item[1].exit_code == TESTS_FAILED))
     told = [f"{part}: {result.reason}" for part, result in alike[:TOLD]]
     more = len(alike) - TOLD
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    told += [f"and {more} more"] if more > 0 else []
+    # What did not run is nowhere else: the group counts as one that failed, and not as one that is left to run.
+    stopped = sum(map(_was_stopped, parts.values())) if kind == _COUNTS else 0
+    told += [f"{stopped} of {len(parts)} files did not run to the end"] if stopped else []
+    return "; ".join(told)

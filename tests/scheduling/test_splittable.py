@@ -121,7 +121,8 @@ def test_a_duplicate_of_one_file_is_not_the_end_of_another() -> None:
 def test_fail_fast_stops_at_the_first_file_that_failed() -> None:
     run = begun(make_phase("p", make_splittable("s", "a", "b", "c"), "t"), max_failures=1)
     assert run.give(ends("a", FAILED, reason="broke")) == ["cancel s/b#1", "t not_run: stopped after s failed"]
-    assert run.give(ends("b", INTERRUPTED)) == ["s failed: a: broke", "end of p", "stop"]
+    why = "a: broke; 2 of 3 files did not run to the end"
+    assert run.give(ends("b", INTERRUPTED)) == [f"s failed: {why}", "end of p", "stop"]
     assert run.dispatcher.exit_code == 1
 
 
@@ -135,7 +136,7 @@ def test_max_failures_counts_the_group_once() -> None:
 def test_a_failure_in_a_sequential_phase_ends_the_run_without_the_other_files() -> None:
     run = begun(make_phase("p", make_splittable("s", "a", "b"), "t", sequential=True))
     assert run.give(ends("a", FAILED, reason="broke")) == [
-        "s failed: a: broke",
+        "s failed: a: broke; 1 of 2 files did not run to the end",
         "t skipped: s failed in the sequential phase p",
         "end of p",
         "stop",
