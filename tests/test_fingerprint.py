@@ -195,6 +195,7 @@ def test_a_test_file_that_has_gone_meanwhile_is_not_known(plan: Plan) -> None:
         (lambda plan: with_group(plan, workers=2), "key workers changed"),
         (lambda plan: with_group(plan, workers=2, dist="load"), "2 keys changed: dist and workers"),
         (lambda plan: with_group(plan, splittable=True), "key splittable changed"),
+        (lambda plan: with_group(plan, process="file"), "key process changed"),
         (lambda plan: with_group(plan, inputs=("src/**", "data.json")), "key inputs changed"),
         (lambda plan: with_group(plan, results="junit:x.xml"), "key results changed"),
         (lambda plan: with_group(plan, command="make"), "key command changed"),
