@@ -68,7 +68,7 @@ def test_the_console_tells_of_the_group_and_of_files_that_are_tried_again(parts:
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("a.py: exit code 3; b.py: 1 of 1 test failed: test_y", "1 of 1 test failed; a.py: exit code 3; b.py: 1 of 1"),
+        ("a.py: exit code 3; b.py: 1 of 1 test failed: test_y", "1 of 1 test failed; a.py: exit code 3\n"),
         ("a.py: 1 of 1 test failed: test_y; b.py: exit code 3", "1 of 1 test failed; b.py: exit code 3"),
         ("b.py: 1 of 1 test failed: test_y", "1 of 1 test failed\n"),
     ],
