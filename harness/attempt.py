@@ -9,10 +9,9 @@ in the middle of its tests. It must not decide what follows from an outcome (ret
 """
 
 import errno
-import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -20,15 +19,12 @@ import msgspec
 from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import GroupLog, header_of, on_one_line
+from harness.judging import Judged, judge, put_together
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, Leader, run
 from harness.results import KnownTests, Report, report_of
 from harness.teststream import TestStream
 from harness.warm import Pytest, Warm
-
-_NAMES_SHOWN = 3
-_TESTS_FAILED = 1  # of pytest's exit codes: tests failed, and nothing else went wrong
-NO_TESTS_RAN = 5  # of pytest's exit codes
 
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
@@ -115,7 +111,6 @@ def run_attempt(
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
     started_at, started = time.time(), time.monotonic()
     log = GroupLog(job.log)
-    tests = KnownTests(job.group, job.attempt, notify, job.part)
 
     def output(data: bytes) -> None:
         if not log.write(data):
@@ -128,21 +123,28 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
         log.write(f"=== a pytest of its own: {on_one_line(reason)}\n".encode(errors="backslashreplace"))
 
     def spawned(pid: int) -> None:
-        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=job.argv))
+        notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=argv))
 
+    argv = job.argv  # of the process that runs
     source: TestStream | Report | None = None
-    ends: list[Exit] = []
-    problems: list[str] = []
+    ends: list[Judged] = []
+    processes = _processes(job)
+    names = [process.tests[0] if process.tests else "" for process in processes]
     reason = ""
     failed_tests: tuple[str, ...] = ()
     try:
         if not log.open(header_of(job, started_at)):
             status = Status.ERROR
         elif not control.request:
-            for process in _processes(job):
+            for process in processes:
+                argv = (*process.argv, *process.tests)
+                tests = KnownTests(job.group, job.attempt, notify, job.part)
                 source = _source(job, tests)
+                if len(processes) > 1:
+                    which = f"process {len(ends) + 1} of {len(processes)}: {process.tests[0]}"
+                    log.write_line(f"=== {on_one_line(which)}\n")
                 ended = run(
-                    (*process.argv, *process.tests),
+                    argv,
                     env=job.env,
                     directory=job.directory,
                     output=output,
@@ -153,16 +155,13 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
                     side=source.feed if source and job.reports_tests else None,
                     launch=warm.launch(process, job.name, note) if warm and job.warm else Leader.start,
                 )
-                ends.append(ended)
-                problems.append(source.close() if source else "")
+                ends.append(judge(job, ended, tests, source.close() if source else ""))
+                if not ended.stopped:  # or a test that we broke off would count as one that failed
+                    tests.close(ends[-1].reason)
                 if ended.timed_out or ended.stopped:
                     break
-            problem = next(filter(None, problems), "")
-            whole = _together(ends)
-            status, reason = _judge(job, whole, tests, problem)
-            failed_tests = _failed_alone(job, whole, status, tests, problem)
-            if not whole.stopped:  # or a test that we broke off would count as one that failed
-                tests.close(reason)
+            whole = put_together(ends, names)
+            status, reason, failed_tests = whole.status, whole.reason, whole.failed_tests
         else:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
     except (OSError, ValueError) as error:
@@ -173,8 +172,9 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
     log.close()
     if log.problem:
         status, reason, failed_tests = Status.ERROR, log.problem, ()
-    whole_or_none = _together(ends) if ends else None
-    return _outcome(job, status, reason, failed_tests, whole_or_none, started_at, time.monotonic() - started)
+    if ends:
+        return _outcome(job, status, reason, failed_tests, put_together(ends, names).exit, started_at, 0.0)
+    return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
 
 
 def _processes(job: Job) -> list[Pytest]:
@@ -182,29 +182,6 @@ def _processes(job: Job) -> list[Pytest]:
     words = job.argv[: len(job.argv) - len(job.tests)]
     each = [(test,) for test in job.tests] if job.process == "file" else [job.tests]
     return [Pytest(words, tests, job.directory) for tests in each]
-
-
-def _together(ends: list[Exit]) -> Exit:
-    """The ends of an attempt's processes as one: that of the process which went worst, and what all of them used."""
-    return replace(
-        max(ends, key=_gravity),
-        started_at=ends[0].started_at,
-        duration=sum(end.duration for end in ends),
-        cpu_seconds=sum(end.cpu_seconds for end in ends),
-        peak_memory=max(end.peak_memory for end in ends),
-        timed_out=any(end.timed_out for end in ends),
-        stopped=any(end.stopped for end in ends),
-        leaked=any(end.leaked for end in ends),
-    )
-
-
-def _gravity(end: Exit) -> int:
-    """Of several: a process that had no tests is as good as one whose tests passed, unless none had any."""
-    if end.timed_out or end.stopped:
-        return 5
-    if end.exit_code is None:
-        return 4
-    return {NO_TESTS_RAN: 0, 0: 1, _TESTS_FAILED: 2}.get(end.exit_code, 3)
 
 
 def _failure(error: Exception) -> str:
@@ -258,51 +235,6 @@ def _outcome(
     )
 
 
-def _judge(job: Job, ended: Exit, tests: KnownTests, problem: str) -> tuple[Status, str]:
-    """The status, and the reason in one line for people. What happened first wins.
-
-    `problem`: what is wrong with the source that tells of the tests.
-    """
-    where = f" while running {_some(tests.running)}" if tests.running else ""
-    if ended.exit_code is None and ended.signal is None:
-        return Status.INTERRUPTED, "stopped before it had started"
-    if ended.timed_out:
-        then = f", then SIGKILL after {_span(job.grace)}" if ended.signal == signal.SIGKILL else ""
-        return Status.TIMED_OUT, f"no end after {_span(job.timeout)}{where}: SIGTERM{then}"
-    if ended.stopped:
-        return Status.INTERRUPTED, f"stopped{where}"
-    if ended.exit_code is None:
-        return Status.KILLED, f"killed by {_signal_name(ended.signal)}{where}"
-    status = job.statuses.get(ended.exit_code, Status.FAILED)
-    if where:
-        return Status.FAILED, f"exit code {ended.exit_code}{where}"
-    failures = _failures(tests) if tests.failed else ""
-    if status.succeeded and (failures or problem):
-        return Status.FAILED, f"exit code {ended.exit_code}, but " + "; ".join(filter(None, (failures, problem)))
-    if status.succeeded and job.results and not tests.finished:
-        return Status.NO_TESTS, "no tests ran" + (f": {tests.why_none}" if tests.why_none else "")
-    if status.succeeded:
-        return status, ""
-    if status in (Status.NO_TESTS, Status.SKIPPED):
-        return status, "no tests ran"
-    said = problem if job.results else ""  # pytest has said by its exit code what kept it from the end
-    return status, "; ".join(filter(None, (failures or f"exit code {ended.exit_code}", said)))
-
-
-def _failed_alone(job: Job, ended: Exit, status: Status, tests: KnownTests, problem: str) -> tuple[str, ...]:
-    """The ids of the failed tests, if they and nothing else are why the attempt failed."""
-    if status is not Status.FAILED or tests.running or problem:
-        return ()
-    if not job.results and ended.exit_code not in (0, _TESTS_FAILED):
-        return ()
-    return tuple(dict.fromkeys(tests.failed))
-
-
-def _failures(tests: KnownTests) -> str:
-    names = _some([test.rpartition("::")[2] for test in tests.failed])
-    return f"{len(tests.failed)} of {_count(tests.finished, 'test')} failed: {names}"
-
-
 def _why_not_started(job: Job, error: OSError | ValueError) -> str:
     if not isinstance(error, OSError):
         return f"could not be started: {error}"
@@ -318,28 +250,3 @@ def _why_not_started(job: Job, error: OSError | ValueError) -> str:
         case code:
             why = _CURES.get(code or 0, str(error))
     return f"could not be started: {why}"
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _signal_name(number: int | None) -> str:
-    try:
-        return signal.Signals(number or 0).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _span(seconds: float) -> str:
-    """5m, 1m30s, 0.5s."""
-    if seconds < 60:
-        return f"{seconds:g}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)

@@ -34,7 +34,7 @@ NO_INPUTS = "names no inputs, so nobody knows what it depends on"
 _SHOWN = 3  # names in an explanation
 
 # Keys of a group that change what is run, or how it is judged; not when, beside what or for how long.
-_KEYS = ("tests", "command", "workers", "dist", "splittable", "process", "inputs", "results")
+_KEYS = ("tests", "command", "workers", "dist", "process", "splittable", "inputs", "results")
 _SERVICE_KEYS = ("kind", "command", "env", "directory")
 
 

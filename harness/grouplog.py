@@ -20,9 +20,17 @@ class GroupLog:
         """Open it for appending, and write the header on a line of its own. False: there is a problem."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            return self.write((b"" if self._is_at_line_start() else b"\n") + header.encode(errors="backslashreplace"))
         except OSError as error:
             return self._fail(error)
+        return self.write_line(header)
+
+    def write_line(self, line: str) -> bool:
+        """As `write`, on a line of its own."""
+        try:
+            start = b"" if self._is_at_line_start() else b"\n"
+        except OSError as error:
+            return self._fail(error)
+        return self.write(start + line.encode(errors="backslashreplace"))
 
     def write(self, data: bytes) -> bool:
         """Append all of `data`. False: there is a problem, now or since earlier."""

@@ -12,19 +12,7 @@ HARNESS = Path(__file__).parent.parent / "harness"
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
-    2: {
-        "process",
-        "endings",
-        "pump",
-        "profile",
-        "teststream",
-        "results",
-        "attempt",
-        "grouplog",
-        "warm",
-        "files",
-        "ports",
-    }
+    2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
     | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
@@ -36,7 +24,7 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit"},
-    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "grouplog", "warm"},
+    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"},
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number

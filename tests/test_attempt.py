@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.attempt import Output, _span, run_attempt
+from harness.attempt import Output, run_attempt
 from harness.events import AnyEvent, AttemptSpawned, TestFinished, TestStarted
+from harness.judging import _span
 from harness.model import Job, Outcome, Status, TestStatus
 from harness.process import Control
 

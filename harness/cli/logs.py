@@ -20,7 +20,9 @@ from harness.errors import HarnessError, UsageError
 from harness.files import RUN_ID, age, safe_name
 from harness.model import part_name
 from harness.planning.problems import did_you_mean
+from harness.record import GroupRecord
 from harness.reporters.text import BOLD, DIM, GLYPHS, paint, printable, without_escapes
+from harness.scheduling.parts import parts_of
 from harness.values import quoted
 
 CHUNK = 64 * 1024
@@ -111,7 +113,10 @@ def goes_on(watched: Watched, name: str) -> bool:
 def wait_for_log(watched: Watched, name: str) -> None:
     """Returns when the group has a log, or will not get one any more."""
     group = watched.record.groups.get(name)
-    if group is None or group.log or not goes_on(watched, name):
+    if group is None:
+        _wait_for_part(watched, name)
+        return
+    if group.log or not goes_on(watched, name):
         return
     say(f"waiting for {name} to start …")
     while goes_on(watched, name) and not group.log:
@@ -121,8 +126,28 @@ def wait_for_log(watched: Watched, name: str) -> None:
         time.sleep(POLL)
 
 
+def _wait_for_part(watched: Watched, name: str) -> None:
+    whole, file = _part(watched, name)
+    if whole is None or file in whole.parts or not goes_on(watched, whole.group.name):
+        return
+    say(f"waiting for {name} to start …")
+    while goes_on(watched, whole.group.name) and file not in whole.parts:
+        time.sleep(POLL)
+    while goes_on(watched, name) and not watched.files.part_log(name).exists():
+        time.sleep(POLL)
+
+
+def _part(watched: Watched, name: str) -> tuple[GroupRecord | None, str]:
+    """The group whose part is called that, and the file."""
+    for whole in watched.record.groups.values():
+        for part in parts_of(whole.group):
+            if part.part_of and part.name == name:
+                return whole, part.part
+    return None, ""
+
+
 def find_log(watched: Watched, name: str, planned: list[str]) -> Path:
-    """The newest log of a group, or the newest run's of a service or of a part that has not ended.
+    """The newest log of a group, or the newest run's of a service or of a part, which is its group's once it has ended.
 
     Raises UsageError where there is none.
     """
@@ -135,6 +160,10 @@ def find_log(watched: Watched, name: str, planned: list[str]) -> Path:
             f"no file of {quoted(name)} has run to its end, and so there is nothing in its log",
             f"each has a log of its own until then: {', '.join(running)}",
         )
+    whole, file = _part(watched, name)
+    if whole and file in whole.parts and Path(whole.log).exists():
+        say(f"{name} has run; what it wrote is in the log of {whole.group.name}")
+        return Path(whole.log)
     older = newest_log(watched.files.log_dir, name)
     if older is None:
         known = list(dict.fromkeys([*watched.record.groups, *watched.record.services, *planned]))

@@ -97,10 +97,15 @@ def _row(group: GroupRecord, started_at: float, now: float | None) -> tuple[str,
         note = _ended_parts(group) or f"attempt {last.attempt}: {last.reason}; tries again"
     else:
         glyph, colour, word = RUNNING
-        elapsed = now - started_at - min(part.running_since or 0.0 for part in group.running.values())
+        began = min(part.running_since or 0.0 for part in group.running.values())
+        elapsed = now - (group.started_at if _has_parts(group) and group.started_at else started_at + began)
         note = ", ".join(filter(None, (*(part.current_test for part in group.running.values()), _ended_parts(group))))
     took = "" if elapsed is None else seconds(max(0.0, elapsed))
     return printable(group.group.name), paint(f"{glyph} {word}", colour), took, printable(note)
+
+
+def _has_parts(group: GroupRecord) -> bool:
+    return len(parts_of(group.group)) > 1
 
 
 def _ended_parts(group: GroupRecord) -> str:

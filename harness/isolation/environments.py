@@ -8,6 +8,7 @@ It knows attempts, and nothing of why they run or what follows from their ending
 """
 
 import json
+import shlex
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -295,7 +296,8 @@ class Environments:
             return
         self._kept[job.name] = [held.lease for held in inside.held]
         inside.held.clear()
-        self._warn(f"the environment of {job.name} is kept: `enter {job.name}` opens it, `gc --kept` removes it")
+        name = shlex.quote(job.name)
+        self._warn(f"the environment of {job.name} is kept: `enter {name}` opens it, `gc --kept` removes it")
 
     def _release_kept(self, group: str) -> None:
         """Those of an earlier attempt: only the last one is kept, and none if that passed."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from harness.errors import ExitCode
 from harness.events import RunFinished, RunStarted
 from harness.model import Status, TestStatus
-from harness.record import RunRecord
+from harness.record import PartRecord, RunRecord
 from harness.reporters.base import Context
 from harness.reporters.tally import Tally, tally
 from harness.reporters.text import BOLD, DIM, GREEN, RED, memory, paint, plural, printable, seconds
@@ -67,7 +67,14 @@ def _failed(record: RunRecord, finished: RunFinished, counts: Tally) -> str:
     flaky = record.statuses[Status.FLAKY]
     if flaky and finished.exit_code == ExitCode.TESTS_FAILED:
         return f'{plural(flaky, "group")} {"was" if flaky == 1 else "were"} flaky, and [run] flaky = "fail"'
+    in_part = sum(any(map(_was_flaky, group.parts.values())) for group in counts.excused)
+    if in_part and finished.exit_code == ExitCode.TESTS_FAILED:
+        return f'files of {plural(in_part, "group")} were flaky, and [run] flaky = "fail"'
     return "the run failed"
+
+
+def _was_flaky(part: PartRecord) -> bool:
+    return len(part.attempts) > 1 and part.attempts[-1].status is Status.PASSED
 
 
 def _listed(counts: Iterable[tuple[str, int]]) -> str:

@@ -3,6 +3,7 @@
 Pure but for reading the ends of logs: a finished RunRecord in, lines out.
 """
 
+import re
 import shlex
 
 from harness.model import GroupResult, Status, TestResult
@@ -29,6 +30,7 @@ TAILED_GROUPS = 8  # of more failures, only the first show the ends of their log
 LISTED_TESTS = 10  # failed tests of one group
 NOTE_LIMIT = 40
 
+_TESTS_FAILED = re.compile(r"\b\d+ of \d+ tests? failed: ")
 LEFT_OVER = frozenset({Status.INTERRUPTED, Status.NOT_RUN})
 
 
@@ -62,9 +64,12 @@ def _cause(record: GroupRecord, result: GroupResult) -> str:
         counts = f"{failed} of {plural(len(record.tests), 'test')} failed"
         if record.status is not Status.FAILED and reason:
             return f"{reason}, {counts}"
-        # The names of the failed tests stand below. What is wrong with the report of the tests does not.
-        problem = reason.partition("; ")[2]
-        return f"{counts}; {problem}" if problem else counts
+        # The names of the failed tests stand below. What is wrong with the report of the tests, or with a file that has
+        # none to name, does not.
+        first, *more = reason.split("; ")
+        of_a_file = any(first.startswith(printable(file)) for file in record.group.files)
+        told = [part for part in ([first] if of_a_file else []) + more if not _TESTS_FAILED.search(part)]
+        return "; ".join([counts, *told])
     if reason or not record.tests:
         return reason
     return plural(len(record.tests), "test")

@@ -8,7 +8,7 @@ addopts or `config.cache` in its conftest.
 
 from pathlib import Path
 
-from harness.attempt import NO_TESTS_RAN
+from harness.judging import NO_TESTS_RAN
 from harness.model import Group, Status
 from harness.runners.launch import Launch, PytestOptions
 

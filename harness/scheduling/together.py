@@ -18,6 +18,7 @@ WORST_FIRST = (
     *(Status.FLAKY, Status.PASSED, Status.CACHED, Status.NO_TESTS, Status.SKIPPED),
 )
 TOLD = 3  # parts that a reason names
+TESTS_FAILED = 1  # of pytest's exit codes
 
 _COUNTS, _STOPPED, _EXCUSED, _FINE = range(4)  # kinds of results, the worst first
 
@@ -97,18 +98,26 @@ def _was_stopped(result: GroupResult) -> bool:
     return result.status is Status.INTERRUPTED or never_started
 
 
+def _is_of_kind(result: GroupResult, kind: int, worst: GroupResult) -> bool:
+    """A file that was flaky may fail the run, though what is told of its group is that another is in quarantine."""
+    if kind == _EXCUSED and result.status is Status.FLAKY:
+        return True
+    return _badness(result)[0] == kind and (kind != _FINE or result.status is worst.status)
+
+
 def _reason(parts: Mapping[str, GroupResult], worst: GroupResult) -> str:
     """Those of the parts that are of its kind, the worst first, each with its file; once, if all parts say the same."""
     kind, _ = _badness(worst)
-    alike = [
-        (part, result)
-        for part, result in parts.items()
-        if result.reason and _badness(result)[0] == kind and (kind != _FINE or result.status is worst.status)
-    ]
+    alike = [(part, result) for part, result in parts.items() if result.reason and _is_of_kind(result, kind, worst)]
     reasons = {result.reason for _, result in alike}
     if len(reasons) == 1 and (len(alike) == len(parts) or kind == _STOPPED):
         return alike[0][1].reason
-    alike.sort(key=lambda item: _badness(item[1]))
+    # Failed tests are listed wherever results are; how else a part failed is told of nowhere else.
+    alike.sort(key=lambda item: (_badness(item[1]), item[1].exit_code == TESTS_FAILED))
     told = [f"{part}: {result.reason}" for part, result in alike[:TOLD]]
     more = len(alike) - TOLD
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    told += [f"and {more} more"] if more > 0 else []
+    # What did not run is nowhere else: the group counts as one that failed, and not as one that is left to run.
+    stopped = sum(map(_was_stopped, parts.values())) if kind == _COUNTS else 0
+    told += [f"{stopped} of {len(parts)} files did not run to the end"] if stopped else []
+    return "; ".join(told)

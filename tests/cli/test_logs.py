@@ -263,6 +263,25 @@ def test_a_file_that_runs_has_a_log_of_its_own_until_its_end(call, project: Path
     assert stream(process.stdout).read() == b"the end\n"
     assert process.wait() == 0
     assert call(logs, "search").stdout == "so far\nthe end\n"
+    after = call(logs, "search/a.py")
+    assert (after.stdout, after.stderr) == (
+        "so far\nthe end\n",
+        "harness: search/a.py has run; what it wrote is in the log of search\n",
+    )
+
+
+def test_follow_waits_for_a_file_to_start(project: Path, fake_run, watchdog) -> None:
+    run = fake_run("20250101_120000")
+    run.start(Group(name="search", phase="all", tests=("a.py", "b.py"), splittable=True))
+    process = follow(project, "search/b.py")
+    watchdog.append(process)
+    assert stream(process.stderr).readline() == "harness: waiting for search/b.py to start …\n".encode()
+    run.files.part_log("search/b.py").write_bytes(b"here\n")
+    run.add(1.0, AttemptStarted(group="search", part="b.py", attempt=1, slot=0, log=str(run.files.group_log("search"))))
+    assert stream(process.stdout).readline() == b"here\n"
+    outcome = Outcome(group="search", part="b.py", attempt=1, status=Status.PASSED, started_at=1.0, duration=1.0)
+    run.add(2.0, AttemptFinished(outcome=outcome))
+    assert process.wait() == 0
 
 
 # In what form

@@ -68,6 +68,8 @@ def test_a_group_whose_files_run_one_by_one(fake_run: Callable[..., FakeRun]) ->
         outcome = Outcome(group="search", part=file, attempt=1, status=ended, started_at=0.0, duration=2.5, reason="x")
         run.add(5.0, AttemptFinished(outcome=outcome))
     assert "  search   ↻ waiting             2 of 3 files have run" in shown(run, 10.0)
+    run.add(12.0, AttemptStarted(group="search", part="c.py", attempt=1, slot=0, log="x"))
+    assert "  search   ▸ running  14.0 s     2 of 3 files have run" in shown(run, 15.0)
 
 
 def test_running(fake_run: Callable[..., FakeRun]) -> None:

@@ -233,6 +233,12 @@ def test_the_environment_of_a_failure_is_kept_where_asked(scene: Make, status: S
     assert len(again.boxes()) == 2  # the next run leaves it alone
 
 
+def test_the_command_that_opens_a_kept_environment_can_be_pasted(scene: Make) -> None:
+    it = scene(keep=True, box={}).start()
+    it.environments.leave(it.environments.enter(it.job(part="a b.py"), Control()), Status.FAILED)
+    assert "is kept: `enter 'g/a b.py'` opens it" in it.told(Warned)[0].message
+
+
 def test_parts_of_one_group_have_their_own_and_keep_their_own(scene: Make, tmp_path: Path) -> None:
     it = scene(keep=True, box={}).start()
     inside = [it.environments.enter(it.job(part=part), Control()) for part in ("a.py", "b.py", "c.py")]

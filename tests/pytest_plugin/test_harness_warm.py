@@ -694,6 +694,9 @@ def test_each_file_has_a_process_of_its_own(suite: WarmSuite, warm: bool) -> Non
     assert together.outcome.reason == "2 of 3 tests failed: test_it, test_it"
 
 
+ALL = ("test_a.py::test_it", "test_b.py::test_it", "test_c.py::test_it")
+
+
 @pytest.mark.parametrize(
     ("texts", "status", "reason", "failed"),
     [
@@ -703,15 +706,16 @@ def test_each_file_has_a_process_of_its_own(suite: WarmSuite, warm: bool) -> Non
         (
             ("pass", "import os; os.kill(os.getpid(), 9)", "pass"),
             Status.KILLED,
-            "killed by SIGKILL while running test_b.py::test_it",
+            "test_b.py: killed by SIGKILL while running test_b.py::test_it",
             (),
         ),
         (
             ("assert 0", "import os; os._exit(3)", "pass"),
             Status.FAILED,
-            "exit code 3 while running test_b.py::test_it",
+            "test_b.py: exit code 3 while running test_b.py::test_it; test_a.py: 1 of 1 test failed: test_it",
             (),
         ),
+        (("assert 0", "assert 0", "pass"), Status.FAILED, "2 of 3 tests failed: test_it, test_it", ALL[:2]),
     ],
 )
 def test_the_ends_of_its_processes_are_put_together(
@@ -726,6 +730,60 @@ def test_the_ends_of_its_processes_are_put_together(
     assert ran.log.count("test session starts") == 3
 
 
+def test_a_test_that_its_process_did_not_survive_ends_with_that_process(suite: WarmSuite) -> None:
+    suite.write("test_a.py", "import os\ndef test_a(): os._exit(0)")
+    suite.write("test_b.py", "import os\ndef test_b(): os.kill(os.getpid(), 9)")
+    suite.write("test_c.py", "import time\ndef test_c(): time.sleep(1)")
+    files = ("test_a.py", "test_b.py", "test_c.py")
+    with suite.warmed(*files):
+        ran = suite.run(*files, process="file")
+    assert [(result.id, result.message) for result in ran.results] == [
+        ("test_a.py::test_a", "exit code 0 while running test_a.py::test_a"),
+        ("test_b.py::test_b", "killed by SIGKILL while running test_b.py::test_b"),
+        ("test_c.py::test_c", ""),
+    ]
+    assert all(result.duration < 1 for result in ran.results[:2])
+    assert ran.outcome.reason == "; ".join(
+        f"{result.id.partition('::')[0]}: {result.message}" for result in (ran.results[1], ran.results[0])
+    )
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_log_tells_which_file_a_process_is_for(suite: WarmSuite, warm: bool) -> None:
+    suite.write("test_a.py", "import os\nos.write(1, b'no newline')\nos._exit(1)")
+    suite.write("test_b.py", "import os\nos.write(1, b'no newline')\nos._exit(1)")
+    files = ("test_a.py", "test_b.py")
+    with suite.warmed(*files):
+        ran = suite.run(*files, process="file", warm=warm)
+        alone = suite.run("test_a.py", process="file", warm=warm)
+    lines = [line for line in ran.log.splitlines() if line.startswith("=== process")]
+    assert lines == ["=== process 1 of 2: test_a.py", "=== process 2 of 2: test_b.py"]
+    assert "=== process" not in alone.log
+
+
+def test_a_reason_tells_of_a_file_that_failed_without_any_failed_test(suite: WarmSuite) -> None:
+    suite.write("test_a.py", "def test_a(): assert 0")
+    suite.write("test_b.py", "import os\nos._exit(1)")
+    files = ("test_a.py", "test_b.py")
+    with suite.warmed(*files):
+        ran = suite.run(*files, process="file")
+    assert ran.outcome.reason == "test_b.py: exit code 1; test_a.py: 1 of 1 test failed: test_a"
+    assert not ran.outcome.failed_tests
+
+
+def test_a_file_without_failed_tests_is_not_excused_by_those_of_another(suite: WarmSuite) -> None:
+    suite.write("test_a.py", "def test_a(): assert 0")
+    suite.write(
+        "test_b.py",
+        "import pytest\n@pytest.fixture(scope='session', autouse=True)\n"
+        "def code(request):\n    yield\n    request.session.testsfailed = 1\ndef test_b(): pass",
+    )
+    files = ("test_a.py", "test_b.py")
+    with suite.warmed(*files):
+        ran = suite.run(*files, process="file")
+    assert not ran.outcome.failed_tests
+
+
 def test_the_time_of_a_group_is_that_of_all_its_files(suite: WarmSuite) -> None:
     suite.write("test_a.py", "def test_a(): pass")
     suite.write("test_b.py", "import time\ndef test_b(): time.sleep(600)")
@@ -735,3 +793,5 @@ def test_the_time_of_a_group_is_that_of_all_its_files(suite: WarmSuite) -> None:
         ran = suite.run(*files, process="file", timeout=2.0)
     assert ran.outcome.status is Status.TIMED_OUT
     assert ran.started == ["test_a.py::test_a", "test_b.py::test_b"]
+    assert ran.outcome.reason.startswith("test_b.py: no end after 2s while running test_b.py::test_b: SIGTERM")
+    assert ran.outcome.reason.endswith("; 1 of 3 files did not run")

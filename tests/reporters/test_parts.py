@@ -65,6 +65,40 @@ def test_the_console_tells_of_the_group_and_of_files_that_are_tried_again(parts:
     ]
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("a.py: exit code 3; b.py: 1 of 1 test failed: test_y", "1 of 1 test failed; a.py: exit code 3\n"),
+        ("a.py: 1 of 1 test failed: test_y; b.py: exit code 3", "1 of 1 test failed; b.py: exit code 3"),
+        ("b.py: 1 of 1 test failed: test_y", "1 of 1 test failed\n"),
+    ],
+)
+def test_the_summary_tells_of_a_file_that_failed_without_a_failed_test(
+    history: Any, make_phase: Any, reason: str, said: str
+) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", SEARCH))
+    history.attempt("search", 1.0, part="b.py")
+    history.test("search", 2.0, "b.py::test_y", "failed", "assert 0", part="b.py")
+    history.attempt_ends("search", 2.0, "failed", 1.0, part="b.py")
+    history.ends("search", 2.0, "failed", 3.0, reason)
+    history.finish(3.0, 1)
+    assert f"✗ search failed: {said}" in history.said
+
+
+def test_the_last_line_tells_of_a_flaky_file_that_failed_the_run(history: Any, make_phase: Any) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", SEARCH))
+    for number, status in enumerate(("failed", "passed"), 1):
+        history.attempt("search", float(number), number, part="a.py")
+        history.attempt_ends("search", number + 0.5, status, 0.5, "x", number=number, part="a.py")
+    history.ends("search", 3.0, "failed", 3.0, "b.py: x; a.py: passed on attempt 2", quarantined="known")
+    history.finish(3.0, 1)
+    assert history.said.rstrip().endswith(
+        '✗ files of 1 group were flaky, and [run] flaky = "fail", 1 failed in quarantine (exit code 1)'
+    )
+
+
 def test_the_summary_shows_the_end_of_what_a_failed_file_wrote(history: Any, make_phase: Any) -> None:
     history.play_to(Console, lambda context: GitHub(context, token=lambda: "token"))
     history.start(make_phase("p", SEARCH))

@@ -121,7 +121,8 @@ def test_a_duplicate_of_one_file_is_not_the_end_of_another() -> None:
 def test_fail_fast_stops_at_the_first_file_that_failed() -> None:
     run = begun(make_phase("p", make_splittable("s", "a", "b", "c"), "t"), max_failures=1)
     assert run.give(ends("a", FAILED, reason="broke")) == ["cancel s/b#1", "t not_run: stopped after s failed"]
-    assert run.give(ends("b", INTERRUPTED)) == ["s failed: a: broke", "end of p", "stop"]
+    why = "a: broke; 2 of 3 files did not run to the end"
+    assert run.give(ends("b", INTERRUPTED)) == [f"s failed: {why}", "end of p", "stop"]
     assert run.dispatcher.exit_code == 1
 
 
@@ -135,7 +136,7 @@ def test_max_failures_counts_the_group_once() -> None:
 def test_a_failure_in_a_sequential_phase_ends_the_run_without_the_other_files() -> None:
     run = begun(make_phase("p", make_splittable("s", "a", "b"), "t", sequential=True))
     assert run.give(ends("a", FAILED, reason="broke")) == [
-        "s failed: a: broke",
+        "s failed: a: broke; 1 of 2 files did not run to the end",
         "t skipped: s failed in the sequential phase p",
         "end of p",
         "stop",
@@ -281,6 +282,20 @@ def test_a_test_in_quarantine_excuses_its_own_file_alone(other: Status, counts: 
     assert run.dispatcher.exit_code == {PASSED: 0, FAILED: 1, Status.ERROR: 3}[other]
 
 
+def test_a_flaky_file_that_fails_the_run_is_told_of_beside_one_in_quarantine() -> None:
+    group = make_splittable("s", "a", "b", "c", retries=1, retry_delay=0.0)
+    run = begun(make_phase("p", group), quarantine=[ONE_TEST], flaky_fails=True)
+    for attempt in (1, 2):
+        run.give(ends("a", FAILED, attempt=attempt, failed_tests=("a.py::test_x",), reason="x"))
+    run.give(ends("b", FAILED, reason="y"))
+    run.give(ends("b", attempt=2))
+    run.give(ends("c"))
+    result = run.dispatcher.results["s"]
+    assert (result.status, result.quarantined) == (FAILED, "known (until 2026-12-31)")
+    assert result.reason == "a: x; b: passed on attempt 2; attempt 1: y"
+    assert run.dispatcher.exit_code == 1
+
+
 # --- what is told of the whole
 
 
@@ -337,6 +352,16 @@ def test_the_group_is_as_bad_as_its_worst_file(parts: tuple[Status, Status], who
         run.give(ends("a", one))
         run.give(ends("b", other))
         assert run.dispatcher.results["s"].status is whole
+
+
+def test_a_reason_names_files_whose_failures_no_list_of_tests_tells_of_first() -> None:
+    run = begun(make_phase("p", make_splittable("s", "a", "b", "c", "d")), jobs=4)
+    for file in "abc":
+        run.give(ends(file, FAILED, reason="1 of 1 test failed: x", exit_code=1))
+    run.give(ends("d", FAILED, reason="exit code 4", exit_code=4))
+    assert run.dispatcher.results["s"].reason == (
+        "d: exit code 4; a: 1 of 1 test failed: x; b: 1 of 1 test failed: x; and 1 more"
+    )
 
 
 def test_a_reason_names_the_worst_files_and_no_more_than_three() -> None:
