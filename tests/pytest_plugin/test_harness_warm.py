@@ -665,6 +665,44 @@ def test_a_fork_is_ended_and_reaped_as_any_process(suite: WarmSuite) -> None:
         os.waitpid(-os.getpgid(0), os.WNOHANG)
 
 
+def test_what_a_test_leaves_behind_is_reaped_when_it_ends(suite: WarmSuite) -> None:
+    """Or whoever stops a daemon by its pid would wait for ever."""
+    suite.write(
+        "test_a.py",
+        """
+        import os, subprocess, time
+        import pytest
+        @pytest.mark.parametrize("how", ["", "setsid "])
+        def test_a(how):
+            pid = int(subprocess.check_output(how + "sleep 100 >/dev/null 2>&1 & echo $!", shell=True))
+            time.sleep(0.1)
+            os.kill(pid, 15)
+            for _ in range(100):
+                try:
+                    os.kill(pid, 0)
+                except ProcessLookupError:
+                    return
+                time.sleep(0.05)
+            assert 0
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        warm = suite.run("test_a.py")
+        cold = suite.run("test_a.py", warm=False)
+    assert not warm.cold_because
+    assert [warm.outcome.status, cold.outcome.status] == [Status.PASSED, Status.PASSED], warm.log
+
+
+def test_the_time_of_a_group_begins_once_its_process_is_there(suite: WarmSuite, library: Path) -> None:
+    (library / "slow.py").write_text("import time\ntime.sleep(2)")
+    suite.write("test_a.py", "def test_a(): pass")
+    suite.write("test_b.py", "import slow\ndef test_b(): pass")
+    with suite.warmed("test_a.py", "test_b.py"):
+        ran = suite.run("test_a.py", timeout=2.0)
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.outcome.reason
+
+
 # --- a process a file
 
 

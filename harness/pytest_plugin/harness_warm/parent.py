@@ -85,6 +85,10 @@ class Parent:
             pid = 0 if reason else self._fork()
             if self.is_child:
                 self._control.close()
+                waits = descriptors.pop(1)
+                if not os.read(waits, 1):  # nobody attends us
+                    os._exit(0)
+                os.close(waits)
                 self.watch.end()
                 self.wanted = child.become(session, self.watch, request, descriptors)
                 child.write(said[: self._said_before])
@@ -185,7 +189,7 @@ def _receive_some(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
     descriptors = array.array("i")
     while len(data) < most:
         try:
-            room = socket.CMSG_SPACE(2 * descriptors.itemsize)
+            room = socket.CMSG_SPACE(3 * descriptors.itemsize)
             some, ancillary, _, _ = control.recvmsg(most - len(data), room, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             some, ancillary = b"", []
@@ -195,15 +199,6 @@ def _receive_some(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
             descriptors.frombytes(packed)
         data += some
     return data, list(descriptors)
-
-
-def _own_session(config: Any) -> str:
-    """Why a session cannot begin in one process and go on in another: the project does something at its beginning."""
-    for implementation in config.hook.pytest_sessionstart.get_hookimpls():
-        code = getattr(implementation.function, "__code__", None)
-        if code and not is_foreign(code.co_filename):
-            return f"{where(code.co_filename, code.co_firstlineno)} has pytest_sessionstart, which is for each session"
-    return ""
 
 
 here: Parent | None = None
