@@ -332,6 +332,47 @@ def test_a_seed_of_the_conftest_holds_for_every_process(suite: WarmSuite) -> Non
         assert suite.run("test_a.py").said == suite.run("test_a.py").said == cold.said
 
 
+def test_generators_without_a_seed_begin_anew(suite: WarmSuite, tmp_path: Path) -> None:
+    suite.write("conftest.py", "import random\nFREE, FIXED = random.Random(), random.Random(7)")
+    suite.write(
+        "test_a.py",
+        """
+        import conftest, os, random
+        def test_a():
+            with open(os.environ["TELL"], "w") as file:
+                print(conftest.FREE.random(), random.Random().random(), conftest.FIXED.random(), file=file)
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        for number in range(2):
+            ran = suite.run("test_a.py", env={"TELL": str(tmp_path / f"told{number}")})
+            assert not ran.cold_because
+    one, other = ((tmp_path / f"told{number}").read_text().split() for number in range(2))
+    assert one[0] != other[0]
+    assert one[1] != other[1]
+    assert one[2] == other[2]
+
+
+def test_a_variable_that_the_conftest_sets_is_set_in_each_also_to_what_it_was(suite: WarmSuite) -> None:
+    suite.write("conftest.py", "import os\nos.environ['LEVEL'] = 'of the conftest'")
+    suite.write("test_a.py", "import os\ndef test_a(): assert os.environ['LEVEL'] == 'of the conftest'")
+    with suite.warmed("test_a.py", env={"LEVEL": "of the conftest"}):
+        ran = suite.run("test_a.py", env={"LEVEL": "of the group"})
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.log
+
+
+def test_tests_that_the_settings_name_run_in_every_group(suite: WarmSuite) -> None:
+    suite.configure("test_always.py")
+    for name in ("test_a", "test_always"):
+        suite.write(f"{name}.py", f"def {name}(): pass")
+    cold = suite.run("test_a.py", warm=False)
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert ran.started == cold.started == ["test_always.py::test_always", "test_a.py::test_a"]
+    assert ran.cold_because == "the settings name tests themselves"
+
+
 def test_the_cache_of_pytest_is_that_of_the_moment(suite: WarmSuite) -> None:
     """Or whoever ends last would bring back what was there when pytest was loaded."""
     suite.write("test_a.py", "def test_a(): assert 0")
@@ -570,6 +611,47 @@ def test_what_leaves_a_trace_is_left_to_the_tests(suite: WarmSuite, library: Pat
     (library / "bad.py").write_text(text)
     (library / "needs_bad.py").write_text("import bad")
     assert ahead(suite) == {"good": True, "bad": False, "needs_bad": False}
+
+
+def test_a_module_of_the_tests_comes_before_an_installed_one_of_its_name(suite: WarmSuite, library: Path) -> None:
+    """pytest puts their directory into sys.path only when it collects them."""
+    (library / "helpers.py").write_text("WHOSE = 'installed'")
+    suite.write("sub/helpers.py", "WHOSE = 'mine'")
+    suite.write("sub/wave.py", "WHOSE = 'mine'")
+    suite.write(
+        "sub/test_a.py", "import helpers, wave\ndef test_a(): assert (helpers.WHOSE, wave.WHOSE) == ('mine', 'mine')"
+    )
+    suite.write("test_b.py", "import helpers, wave\ndef test_b(): assert helpers.WHOSE == 'installed' and wave.open")
+    with suite.warmed("sub/test_a.py", "test_b.py"):
+        for file in ("sub/test_a.py", "test_b.py"):
+            ran = suite.run(file)
+            assert not ran.cold_because
+            assert ran.outcome.status is Status.PASSED, ran.log
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["os.environ['BACKEND'] = 'mine'", "os.environ.setdefault('BACKEND', 'mine')", "os.environ.update(BACKEND='mine')"],
+)
+def test_what_tests_set_a_variable_for_is_left_to_them(suite: WarmSuite, library: Path, statement: str) -> None:
+    (library / "good.py").write_text("")
+    (library / "backends.py").write_text("import os\nBACKEND = os.environ.get('BACKEND')")
+    suite.write(
+        "test_a.py",
+        f"""
+        import good, os, sys
+        {statement}
+        LOADED = "backends" in sys.modules
+        import backends
+        def test_a(): assert backends.BACKEND == "mine" and not LOADED
+        """,
+    )
+    suite.write("test_b.py", "import backends\ndef test_b(): assert backends.BACKEND is None")
+    with suite.warmed("test_a.py", "test_b.py"):
+        for file in ("test_a.py", "test_b.py"):
+            ran = suite.run(file)
+            assert not ran.cold_because
+            assert ran.outcome.status is Status.PASSED, ran.log
 
 
 def test_a_module_that_cannot_be_imported_fails_in_its_test(suite: WarmSuite, library: Path) -> None:

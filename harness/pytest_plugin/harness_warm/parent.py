@@ -68,7 +68,7 @@ class Parent:
         """Returns in every child, and never in the parent."""
         tests = self._receive()[0]["tests"]
         self.watch.loaded()
-        reason = self.watch.own or self._shared()
+        reason = self.watch.own or self._shared() or _more_tests(session.config)
         if reason:
             self.reason = reason
             pytest.exit(reason)  # so that what was begun is ended: the next pytest begins it too
@@ -105,8 +105,10 @@ class Parent:
         return shared({0, 1, 2, self._control.fileno(), *child.copies_of(1)})
 
     def _load_ahead(self, tests: list[str]) -> None:
-        """Imports what the tests are going to. What leaves a trace is left to them: all begins again without it."""
-        for name in preload.modules(tests):
+        """Imports what the tests are going to. What leaves a trace is left to them: all begins again without it; so
+        is what reads a variable that one of them sets first."""
+        names, variables = preload.look(tests)
+        for name in names:
             if name in sys.modules or any(f"{name}.".startswith(f"{skipped}.") for skipped in self._skipped):
                 continue
             self.watch.ahead = name
@@ -114,6 +116,7 @@ class Parent:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 is_clean = preload.load(name)
+            is_clean = is_clean and not self.watch.has_read_ahead(variables)
             if not is_clean or caught or self._shared() or _trace() != before:
                 self._begin_again(name)
 
@@ -160,6 +163,14 @@ class Parent:
         head, descriptors = _receive_some(self._control, 8)
         body, _ = _receive_some(self._control, int.from_bytes(head, "big"))
         return json.loads(body), descriptors
+
+
+def _more_tests(config: pytest.Config) -> str:
+    """Why a child cannot be given tests of its own: addopts names others as well. Empty: it can."""
+    asked = len(config.args)
+    if tuple(config.invocation_params.args[-asked:]) == tuple(config.args):
+        return ""
+    return "the settings name tests themselves"
 
 
 def _printed() -> bytes:
