@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -392,6 +393,58 @@ def test_the_time_of_the_session_is_its_own(suite: WarmSuite) -> None:
         ran = suite.run("test_a.py")
     assert "1 passed in 0." in ran.log
     assert ' time="0.' in (suite.directory / "report.xml").read_text().partition("<testcase")[0]
+
+
+def test_what_numpy_draws_is_its_own_unless_the_conftest_has_seeded_it(suite: WarmSuite, library: Path) -> None:
+    """By a numpy that keeps of its generator what the real one does."""
+    (library / "numpy").mkdir()
+    (library / "numpy/__init__.py").write_text("")
+    (library / "numpy/random.py").write_text(
+        """
+class mtrand:
+    class _rand:
+        class _bit_generator:
+            _seed_seq = "drawn"
+drawn = []
+def seed(number=None):
+    drawn.append(number)
+    mtrand._rand._bit_generator._seed_seq = None if number else "drawn"
+"""
+    )
+    suite.write("free/conftest.py", "import numpy.random")
+    suite.write("fixed/conftest.py", "import numpy.random\nnumpy.random.seed(7)")
+    suite.write("free/test_a.py", "import numpy.random\ndef test_a(): assert numpy.random.drawn == [None]")
+    suite.write("fixed/test_b.py", "import numpy.random\ndef test_b(): assert numpy.random.drawn == [7]")
+    for file in ("free/test_a.py", "fixed/test_b.py"):
+        with suite.warmed(file):
+            ran = suite.run(file)
+        assert not ran.cold_because
+        assert ran.outcome.status is Status.PASSED, ran.log
+
+
+def test_the_deadline_of_pytest_timeout_is_of_its_own_session(suite: WarmSuite, library: Path) -> None:
+    (library / "pytest_timeout.py").write_text(
+        """
+import time, pytest
+SESSION_EXPIRE_KEY = pytest.StashKey()
+def pytest_configure(config):
+    config.stash[SESSION_EXPIRE_KEY] = time.time() + 10
+"""
+    )
+    suite.configure("-p pytest_timeout")
+    suite.write(
+        "test_a.py",
+        """
+        import pytest_timeout, time
+        def test_a(pytestconfig): assert 9 < pytestconfig.stash[pytest_timeout.SESSION_EXPIRE_KEY] - time.time() < 10
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        suite.run("test_a.py")
+        time.sleep(1)
+        ran = suite.run("test_a.py")
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.log
 
 
 # --- what cannot be forked

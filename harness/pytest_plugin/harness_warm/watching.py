@@ -19,6 +19,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -81,6 +82,7 @@ class Watch:
     def __init__(self) -> None:
         self.own = ""
         self.ahead = ""
+        self.loaded_at = 0.0
         self._reads: dict[str, tuple[str, str]] = {}  # variable -> who reads it, and while what was loaded ahead
         self._before: dict[str, str] = {}
         self._changes: dict[str, str | None] = {}
@@ -113,6 +115,7 @@ class Watch:
 
     def loaded(self) -> None:
         """Only variables are watched from now on, and those that the load has set are kept."""
+        self.loaded_at = time.time()
         self._is_loading = False
         while self._restore:
             self._restore.pop()()
@@ -158,8 +161,9 @@ class Watch:
         self._unwatch_generators()
         for generator in self._drawn:
             generator.seed()
-        if "numpy.random" in sys.modules and not self._had_numpy:
-            sys.modules["numpy.random"].seed()
+        numpy: Any = sys.modules.get("numpy.random")
+        if numpy and not (self._had_numpy and _is_seeded(numpy)):
+            numpy.seed()
         tempfile.tempdir = self._temporary
         if "wsgiref.handlers" in sys.modules:
             handlers: Any = sys.modules["wsgiref.handlers"]
@@ -261,6 +265,12 @@ def _kind(descriptor: int) -> str:
 def descriptors() -> list[int]:
     """Those that are open in this process, and one that is closed again."""
     return [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+
+
+def _is_seeded(numpy: Any) -> bool:
+    """Whether somebody has given numpy's global generator a seed: it drops that which it has drawn itself."""
+    generator = getattr(getattr(numpy, "mtrand", None), "_rand", None)
+    return getattr(getattr(generator, "_bit_generator", None), "_seed_seq", None) is None
 
 
 def _has_children() -> bool:
