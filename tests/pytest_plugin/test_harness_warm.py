@@ -523,6 +523,24 @@ def test_what_cannot_be_shared_is_found_and_the_group_has_a_pytest_of_its_own(
     assert ran.said == cold.said
 
 
+@pytest.mark.parametrize("measures", [True, False])
+def test_pytest_cov_begins_with_each_session(suite: WarmSuite, measures: bool) -> None:
+    """Or a group would report what those before it have covered."""
+    suite.write(
+        "conftest.py",
+        f"""
+        class Cov:
+            cov_controller = {"object()" if measures else None}
+        def pytest_configure(config): config.pluginmanager.register(Cov(), "_cov")
+        """,
+    )
+    suite.write("test_a.py", "def test_a(): pass")
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert ran.cold_because.startswith("pytest-cov") is measures
+    assert ran.outcome.status is Status.PASSED
+
+
 def test_what_the_project_began_is_ended_before_a_pytest_of_its_own_begins(suite: WarmSuite) -> None:
     suite.write(
         "conftest.py",

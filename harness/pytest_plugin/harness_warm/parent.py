@@ -68,7 +68,7 @@ class Parent:
         """Returns in every child, and never in the parent."""
         tests = self._receive()[0]["tests"]
         self.watch.loaded()
-        reason = self.watch.own or self._shared() or _more_tests(session.config)
+        reason = self.watch.own or self._shared() or _own_start(session.config)
         if reason:
             self.reason = reason
             pytest.exit(reason)  # so that what was begun is ended: the next pytest begins it too
@@ -165,12 +165,14 @@ class Parent:
         return json.loads(body), descriptors
 
 
-def _more_tests(config: pytest.Config) -> str:
-    """Why a child cannot be given tests of its own: addopts names others as well. Empty: it can."""
+def _own_start(config: pytest.Config) -> str:
+    """Why a child cannot go on as a session of its own from here; empty: it can."""
     asked = len(config.args)
-    if tuple(config.invocation_params.args[-asked:]) == tuple(config.args):
-        return ""
-    return "the settings name tests themselves"
+    if tuple(config.invocation_params.args[-asked:]) != tuple(config.args):
+        return "the settings name tests themselves"
+    if getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None):
+        return "pytest-cov forgets what was measured before when a session starts"
+    return ""
 
 
 def _printed() -> bytes:
