@@ -9,7 +9,8 @@ only if more than one process can come of it. It is given the run's variables, w
 that is hidden from any group.
 
 A fork becomes our child, because we are a subreaper: whoever ends and reaps it need not know where it came from. That
-makes it Linux only; elsewhere every attempt has a pytest of its own.
+makes it Linux only; elsewhere every attempt has a pytest of its own. It waits until we have its pid: if that never
+comes to be, it ends.
 """
 
 import array
@@ -26,12 +27,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness.process import SIDE_VARIABLE, Launch, Leader
+from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
-_PR_SET_CHILD_SUBREAPER = 36
 _SETTINGS = (
     "pytest.toml",
     ".pytest.toml",
@@ -92,13 +92,16 @@ class Warm:
         self._warn = warn
         self._lock = threading.Lock()
         self._told: set[str] = set()
+        self._adoption = Adoption()
         counts: Counter[tuple[object, ...]] = Counter()
         tests: dict[tuple[object, ...], list[str]] = {}
         for each in expected if sys.platform == "linux" else ():
             counts[each.loads] += 1
             tests.setdefault(each.loads, []).extend(each.tests)
         self._parents = {
-            loads: _Parent(tuple(dict.fromkeys(tests[loads]))) for loads, count in counts.items() if count > 1
+            loads: _Parent(tuple(dict.fromkeys(tests[loads])), self._adoption)
+            for loads, count in counts.items()
+            if count > 1
         }
 
     def launch(self, pytest: Pytest, group: str, note: Callable[[str], None]) -> Launch:
@@ -109,7 +112,7 @@ class Warm:
         ) -> Leader:
             if parent := self._parents.get(pytest.loads):
                 try:
-                    return Leader(parent.fork(pytest, self._variables, env, (output, *inherited)))
+                    return parent.fork(pytest, self._variables, env, output, inherited)
                 except Cold as cold:
                     if reason := str(cold):
                         note(reason)
@@ -128,6 +131,7 @@ class Warm:
         self.stop()
         for parent in self._parents.values():
             parent.close()
+        self._adoption.end()
 
     def _tell(self, group: str, reason: str) -> None:
         with self._lock:
@@ -143,9 +147,10 @@ class Warm:
 class _Parent:
     """One parent, started when it is first wanted."""
 
-    def __init__(self, tests: tuple[str, ...]) -> None:
+    def __init__(self, tests: tuple[str, ...], adoption: Adoption) -> None:
         """`tests`: all that it may be asked for."""
         self._tests = tests
+        self._adoption = adoption
         self._asking = threading.Lock()
         self._ending = threading.Lock()
         self._control: socket.socket | None = None
@@ -158,9 +163,10 @@ class _Parent:
         pytest: Pytest,
         variables: Callable[[], Mapping[str, str]],
         env: Mapping[str, str],
-        descriptors: Sequence[int],
-    ) -> int:
-        """The pid of a child that is ours and leads a session of its own. Raises Cold where there can be none."""
+        output: int,
+        inherited: Sequence[int],
+    ) -> Leader:
+        """A child that is ours and leads a session of its own. Raises Cold where there can be none."""
         with self._asking:
             if self._cold or self._is_stopped:
                 raise Cold("" if self._is_stopped else self._cold)
@@ -168,15 +174,22 @@ class _Parent:
             try:
                 if not self._leader:
                     self._start(pytest, variables())
-                answer = self._ask({"tests": pytest.tests, "env": own}, descriptors)
+                waits, goes = os.pipe()
+                try:
+                    answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
+                    if "cold" not in answer:
+                        leader = Leader.adopt(int(str(answer["pid"])))
+                        os.write(goes, b"!")
+                        return leader
+                finally:
+                    os.close(waits)
+                    os.close(goes)
             except (OSError, ValueError, Cold) as error:
                 gone = "the process in which pytest is loaded has ended, or does not answer"
                 self._cold = str(error) if isinstance(error, Cold) else gone
                 self._end()
                 raise Cold("" if self._is_stopped else self._cold) from error
-            if "cold" in answer:
-                raise Cold(str(answer["cold"]))
-            return int(str(answer["pid"]))
+            raise Cold(str(answer["cold"]))
 
     def stop(self) -> None:
         with self._ending:
@@ -191,11 +204,14 @@ class _Parent:
             self._end()
 
     def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> None:
-        if not _adopts_grandchildren():
+        if not self._adoption.begin():
             raise Cold("this system lets nobody adopt the processes that its children leave behind")
         ours, theirs = socket.socketpair()
         with self._ending:
             self._control = ours
+            if self._is_stopped:
+                theirs.close()
+                raise Cold
         python, _, _, *words = pytest.argv
         start = [python, "-m", "harness_warm", str(theirs.fileno()), "", "-p", "harness_warm.hooks"]
         # What it prints until it forks, each child says again.
@@ -258,11 +274,3 @@ class _Parent:
                 raise OSError("it has ended")
             data += some
         return data
-
-
-@lru_cache(maxsize=1)
-def _adopts_grandchildren() -> bool:
-    """Whether what a child of ours leaves behind becomes our child from now on: prctl(2)."""
-    import ctypes
-
-    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)

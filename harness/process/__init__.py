@@ -10,6 +10,7 @@ This room knows nothing of groups, logs or statuses, and must not decide what an
 from harness.process.child import Child
 from harness.process.leader import Leader
 from harness.process.running import SIDE_VARIABLE, Control, Exit, Launch, run
+from harness.process.strays import Adoption
 from harness.process.tool import ToolError, run_tool
 
-__all__ = ["SIDE_VARIABLE", "Child", "Control", "Exit", "Launch", "Leader", "ToolError", "run", "run_tool"]
+__all__ = ["SIDE_VARIABLE", "Adoption", "Child", "Control", "Exit", "Launch", "Leader", "ToolError", "run", "run_tool"]

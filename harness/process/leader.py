@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.endings import descriptor_of_end
+from harness.process import strays
 
 _NOTHING = os.open(os.devnull, os.O_RDONLY)  # what every one of them reads
 
@@ -24,7 +25,7 @@ class Leader:
     """
 
     def __init__(self, pid: int) -> None:
-        """Of a child that has just been started, and that nobody else reaps."""
+        """Of a child that has just been started, and that nobody else reaps; told to strays.py as ours."""
         self.pid = pid
         self.ended = -1
         try:
@@ -49,21 +50,30 @@ class Leader:
         Raises OSError or ValueError.
         """
         # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
-        popen = subprocess.Popen(
-            argv,
-            stdin=_NOTHING,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=directory,
-            pass_fds=inherited,
-            start_new_session=True,
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
-        )
+        with strays.starting() as ours:
+            popen = subprocess.Popen(
+                argv,
+                stdin=_NOTHING,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=directory,
+                pass_fds=inherited,
+                start_new_session=True,
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
+            )
+            ours(popen.pid)
         popen.returncode = 0  # we reap it ourselves: Popen must not think that it still runs
         return cls(popen.pid)
+
+    @classmethod
+    def adopt(cls, pid: int) -> "Leader":
+        """A child that another process has started, and that does not end before this returns."""
+        with strays.starting() as ours:
+            ours(pid)
+        return cls(pid)
 
     def terminate(self, number: int) -> None:
         # A leader that has changed its user may be out of our reach.
@@ -80,6 +90,7 @@ class Leader:
         """Kill the group, wait for the leader's end, and return its code as subprocess gives it and its usage."""
         self.kill_group()
         _, status, usage = os.wait4(self.pid, 0)
+        strays.reaped(self.pid)
         with contextlib.suppress(ChildProcessError):  # of its group, what is ours because we are a subreaper (warm.py)
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass

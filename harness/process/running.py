@@ -146,8 +146,9 @@ def run(
         with control._waking(wake):
             if control.request:
                 return Exit(None, None, time.time(), 0.0, 0.0, 0, timed_out=False, stopped=True, leaked=False)
-            started_at, started = time.time(), time.monotonic()
             leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited)
+            # Only now: the launch may have waited for what others need as well (warm.py).
+            started_at, started = time.time(), time.monotonic()
             try:
                 with SAMPLER.watching(leader.pid) as tree:
                     pump.close_writing(stdout, *inherited)

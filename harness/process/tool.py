@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.process import strays
 
 _LOOK_FOR_STOP = 0.1  # seconds
 
@@ -47,32 +48,37 @@ def run_tool(
     """
     command = shlex.join(argv)
     try:
-        tool = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            cwd=directory,
-            start_new_session=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
-        )
+        with strays.starting() as ours:
+            tool = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+                cwd=directory,
+                start_new_session=True,
+                encoding="utf-8",
+                errors="backslashreplace",
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
+            )
+            ours(tool.pid)
     except (OSError, ValueError) as error:
         raise ToolError(f"{command}: could not be started: {error}") from error
-    with tool:
-        try:
-            stdout, stderr = _communicate(tool, timeout, stop)
-        except subprocess.TimeoutExpired as error:
-            why = "was broken off: the run stops" if stop and stop.is_set() else f"no end after {timeout:g} s"
-            raise ToolError(f"{command}: {why}") from error
-        finally:
-            # Not after it was reaped: the number may be another's by then.
-            if tool.returncode is None:
-                os.killpg(tool.pid, signal.SIGKILL)
+    try:
+        with tool:
+            try:
+                stdout, stderr = _communicate(tool, timeout, stop)
+            except subprocess.TimeoutExpired as error:
+                why = "was broken off: the run stops" if stop and stop.is_set() else f"no end after {timeout:g} s"
+                raise ToolError(f"{command}: {why}") from error
+            finally:
+                # Not after it was reaped: the number may be another's by then.
+                if tool.returncode is None:
+                    os.killpg(tool.pid, signal.SIGKILL)
+    finally:
+        strays.reaped(tool.pid)
     if check and tool.returncode:
         last_lines = "".join(f"\n  {line}" for line in (stderr if stderr.strip() else stdout).splitlines()[-5:])
         raise ToolError(f"{command}: exit code {tool.returncode}{last_lines}")

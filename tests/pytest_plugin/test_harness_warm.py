@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -337,6 +338,47 @@ def test_a_seed_of_the_conftest_holds_for_every_process(suite: WarmSuite) -> Non
         assert suite.run("test_a.py").said == suite.run("test_a.py").said == cold.said
 
 
+def test_generators_without_a_seed_begin_anew(suite: WarmSuite, tmp_path: Path) -> None:
+    suite.write("conftest.py", "import random\nFREE, FIXED = random.Random(), random.Random(7)")
+    suite.write(
+        "test_a.py",
+        """
+        import conftest, os, random
+        def test_a():
+            with open(os.environ["TELL"], "w") as file:
+                print(conftest.FREE.random(), random.Random().random(), conftest.FIXED.random(), file=file)
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        for number in range(2):
+            ran = suite.run("test_a.py", env={"TELL": str(tmp_path / f"told{number}")})
+            assert not ran.cold_because
+    one, other = ((tmp_path / f"told{number}").read_text().split() for number in range(2))
+    assert one[0] != other[0]
+    assert one[1] != other[1]
+    assert one[2] == other[2]
+
+
+def test_a_variable_that_the_conftest_sets_is_set_in_each_also_to_what_it_was(suite: WarmSuite) -> None:
+    suite.write("conftest.py", "import os\nos.environ['LEVEL'] = 'of the conftest'")
+    suite.write("test_a.py", "import os\ndef test_a(): assert os.environ['LEVEL'] == 'of the conftest'")
+    with suite.warmed("test_a.py", env={"LEVEL": "of the conftest"}):
+        ran = suite.run("test_a.py", env={"LEVEL": "of the group"})
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.log
+
+
+def test_tests_that_the_settings_name_run_in_every_group(suite: WarmSuite) -> None:
+    suite.configure("test_always.py")
+    for name in ("test_a", "test_always"):
+        suite.write(f"{name}.py", f"def {name}(): pass")
+    cold = suite.run("test_a.py", warm=False)
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert ran.started == cold.started == ["test_always.py::test_always", "test_a.py::test_a"]
+    assert ran.cold_because == "the settings name tests themselves"
+
+
 def test_the_cache_of_pytest_is_that_of_the_moment(suite: WarmSuite) -> None:
     """Or whoever ends last would bring back what was there when pytest was loaded."""
     suite.write("test_a.py", "def test_a(): assert 0")
@@ -361,6 +403,58 @@ def test_the_time_of_the_session_is_its_own(suite: WarmSuite) -> None:
     assert float(taken[1]) < 4
     (written,) = re.findall(r'<testsuite [^>]* time="([\d.]+)"', (suite.directory / "report.xml").read_text())
     assert float(written) < 4
+
+
+def test_what_numpy_draws_is_its_own_unless_the_conftest_has_seeded_it(suite: WarmSuite, library: Path) -> None:
+    """By a numpy that keeps of its generator what the real one does."""
+    (library / "numpy").mkdir()
+    (library / "numpy/__init__.py").write_text("")
+    (library / "numpy/random.py").write_text(
+        """
+class mtrand:
+    class _rand:
+        class _bit_generator:
+            _seed_seq = "drawn"
+drawn = []
+def seed(number=None):
+    drawn.append(number)
+    mtrand._rand._bit_generator._seed_seq = None if number else "drawn"
+"""
+    )
+    suite.write("free/conftest.py", "import numpy.random")
+    suite.write("fixed/conftest.py", "import numpy.random\nnumpy.random.seed(7)")
+    suite.write("free/test_a.py", "import numpy.random\ndef test_a(): assert numpy.random.drawn == [None]")
+    suite.write("fixed/test_b.py", "import numpy.random\ndef test_b(): assert numpy.random.drawn == [7]")
+    for file in ("free/test_a.py", "fixed/test_b.py"):
+        with suite.warmed(file):
+            ran = suite.run(file)
+        assert not ran.cold_because
+        assert ran.outcome.status is Status.PASSED, ran.log
+
+
+def test_the_deadline_of_pytest_timeout_is_of_its_own_session(suite: WarmSuite, library: Path) -> None:
+    (library / "pytest_timeout.py").write_text(
+        """
+import time, pytest
+SESSION_EXPIRE_KEY = pytest.StashKey()
+def pytest_configure(config):
+    config.stash[SESSION_EXPIRE_KEY] = time.time() + 10
+"""
+    )
+    suite.configure("-p pytest_timeout")
+    suite.write(
+        "test_a.py",
+        """
+        import pytest_timeout, time
+        def test_a(pytestconfig): assert 9 < pytestconfig.stash[pytest_timeout.SESSION_EXPIRE_KEY] - time.time() < 10
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        suite.run("test_a.py")
+        time.sleep(1)
+        ran = suite.run("test_a.py")
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.log
 
 
 # --- what cannot be forked
@@ -437,6 +531,24 @@ def test_what_cannot_be_shared_is_found_and_the_group_has_a_pytest_of_its_own(
     assert "`warm = false`" in told[0]
     ran.log = ran.log.replace(f"=== a pytest of its own: {ran.cold_because}\n", "")
     assert ran.said == cold.said
+
+
+@pytest.mark.parametrize("measures", [True, False])
+def test_pytest_cov_begins_with_each_session(suite: WarmSuite, measures: bool) -> None:
+    """Or a group would report what those before it have covered."""
+    suite.write(
+        "conftest.py",
+        f"""
+        class Cov:
+            cov_controller = {"object()" if measures else None}
+        def pytest_configure(config): config.pluginmanager.register(Cov(), "_cov")
+        """,
+    )
+    suite.write("test_a.py", "def test_a(): pass")
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert ran.cold_because.startswith("pytest-cov") is measures
+    assert ran.outcome.status is Status.PASSED
 
 
 def test_what_the_project_began_is_ended_before_a_pytest_of_its_own_begins(suite: WarmSuite) -> None:
@@ -582,6 +694,47 @@ def test_what_leaves_a_trace_is_left_to_the_tests(suite: WarmSuite, library: Pat
     assert ahead(suite) == {"good": True, "bad": False, "needs_bad": False}
 
 
+def test_a_module_of_the_tests_comes_before_an_installed_one_of_its_name(suite: WarmSuite, library: Path) -> None:
+    """pytest puts their directory into sys.path only when it collects them."""
+    (library / "helpers.py").write_text("WHOSE = 'installed'")
+    suite.write("sub/helpers.py", "WHOSE = 'mine'")
+    suite.write("sub/wave.py", "WHOSE = 'mine'")
+    suite.write(
+        "sub/test_a.py", "import helpers, wave\ndef test_a(): assert (helpers.WHOSE, wave.WHOSE) == ('mine', 'mine')"
+    )
+    suite.write("test_b.py", "import helpers, wave\ndef test_b(): assert helpers.WHOSE == 'installed' and wave.open")
+    with suite.warmed("sub/test_a.py", "test_b.py"):
+        for file in ("sub/test_a.py", "test_b.py"):
+            ran = suite.run(file)
+            assert not ran.cold_because
+            assert ran.outcome.status is Status.PASSED, ran.log
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["os.environ['BACKEND'] = 'mine'", "os.environ.setdefault('BACKEND', 'mine')", "os.environ.update(BACKEND='mine')"],
+)
+def test_what_tests_set_a_variable_for_is_left_to_them(suite: WarmSuite, library: Path, statement: str) -> None:
+    (library / "good.py").write_text("")
+    (library / "backends.py").write_text("import os\nBACKEND = os.environ.get('BACKEND')")
+    suite.write(
+        "test_a.py",
+        f"""
+        import good, os, sys
+        {statement}
+        LOADED = "backends" in sys.modules
+        import backends
+        def test_a(): assert backends.BACKEND == "mine" and not LOADED
+        """,
+    )
+    suite.write("test_b.py", "import backends\ndef test_b(): assert backends.BACKEND is None")
+    with suite.warmed("test_a.py", "test_b.py"):
+        for file in ("test_a.py", "test_b.py"):
+            ran = suite.run(file)
+            assert not ran.cold_because
+            assert ran.outcome.status is Status.PASSED, ran.log
+
+
 def test_a_module_that_cannot_be_imported_fails_in_its_test(suite: WarmSuite, library: Path) -> None:
     (library / "bad.py").write_text("1 / 0")
     suite.write("test_a.py", "import bad\ndef test_a(): pass")
@@ -673,6 +826,44 @@ def test_a_fork_is_ended_and_reaped_as_any_process(suite: WarmSuite) -> None:
     assert "SIGTERM" in late.outcome.reason
     with pytest.raises(ChildProcessError):
         os.waitpid(-os.getpgid(0), os.WNOHANG)
+
+
+def test_what_a_test_leaves_behind_is_reaped_when_it_ends(suite: WarmSuite) -> None:
+    """Or whoever stops a daemon by its pid would wait for ever."""
+    suite.write(
+        "test_a.py",
+        """
+        import os, subprocess, time
+        import pytest
+        @pytest.mark.parametrize("how", ["", "setsid "])
+        def test_a(how):
+            pid = int(subprocess.check_output(how + "sleep 100 >/dev/null 2>&1 & echo $!", shell=True))
+            time.sleep(0.1)
+            os.kill(pid, 15)
+            for _ in range(100):
+                try:
+                    os.kill(pid, 0)
+                except ProcessLookupError:
+                    return
+                time.sleep(0.05)
+            assert 0
+        """,
+    )
+    with suite.warmed("test_a.py"):
+        warm = suite.run("test_a.py")
+        cold = suite.run("test_a.py", warm=False)
+    assert not warm.cold_because
+    assert [warm.outcome.status, cold.outcome.status] == [Status.PASSED, Status.PASSED], warm.log
+
+
+def test_the_time_of_a_group_begins_once_its_process_is_there(suite: WarmSuite, library: Path) -> None:
+    (library / "slow.py").write_text("import time\ntime.sleep(2)")
+    suite.write("test_a.py", "def test_a(): pass")
+    suite.write("test_b.py", "import slow\ndef test_b(): pass")
+    with suite.warmed("test_a.py", "test_b.py"):
+        ran = suite.run("test_a.py", timeout=2.0)
+    assert not ran.cold_because
+    assert ran.outcome.status is Status.PASSED, ran.outcome.reason
 
 
 # --- a process a file

@@ -19,7 +19,8 @@ The messages are JSON objects, each behind its length (8 bytes, big-endian):
     from the parent  {}  or {"cold": REASON}                       it is ready, or never will be
     from the parent  {"again": true}                               instead of any answer: it begins anew, with less
                                                                loaded ahead, and wants all that it was told again
-    to the parent    {"tests": [PATH, …], "env": {…}}              with one or two descriptors: output, test events
+    to the parent    {"tests": [PATH, …], "env": {…}}              with two or three descriptors: output, one from which
+                                                               a child reads a byte before it goes on, test events
     from the parent  {"pid": NUMBER}  or {"cold": REASON}
 
 It runs in the users' interpreter: the standard library and pytest (7 or later, Python 3.8 or later) alone. Linux only.

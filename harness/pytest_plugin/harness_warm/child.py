@@ -38,7 +38,7 @@ def become(session: Any, watch: Watch, request: dict[str, Any], descriptors: lis
     _show_objects()
     _own_files()
     tests = request["tests"]
-    _own_session(session, tests)
+    _own_session(session, tests, watch.loaded_at)
     paths = [Path(session.config.invocation_params.dir, test.partition("::")[0]) for test in tests]
     if not all(path.is_file() for path in paths):
         return None
@@ -109,7 +109,7 @@ def _place_of_variables() -> tuple[int, int]:
     return int(fields[47]), int(fields[48])
 
 
-def _own_session(session: Any, tests: list[str]) -> None:
+def _own_session(session: Any, tests: list[str], loaded: float) -> None:
     config = session.config
     words = list(config.invocation_params.args)
     params = config.invocation_params
@@ -125,6 +125,10 @@ def _own_session(session: Any, tests: list[str]) -> None:
         for name in ("_sessionstarttime", "suite_start_time"):  # before
             if hasattr(plugin, name):
                 setattr(plugin, name, time.time())
+    timeouts: Any = sys.modules.get("pytest_timeout")
+    deadline = getattr(timeouts, "SESSION_EXPIRE_KEY", None)
+    if deadline and config.stash.get(deadline, 0):
+        config.stash[deadline] += time.time() - loaded
     cache = getattr(config, "cache", None)
     last_failed = config.pluginmanager.get_plugin("lfplugin")
     if cache and hasattr(last_failed, "lastfailed"):

@@ -68,7 +68,7 @@ class Parent:
         """Returns in every child, and never in the parent."""
         tests = self._receive()[0]["tests"]
         self.watch.loaded()
-        reason = self.watch.own or self._shared()
+        reason = self.watch.own or self._shared() or _own_start(session.config)
         if reason:
             self.reason = reason
             pytest.exit(reason)  # so that what was begun is ended: the next pytest begins it too
@@ -85,6 +85,10 @@ class Parent:
             pid = 0 if reason else self._fork()
             if self.is_child:
                 self._control.close()
+                waits = descriptors.pop(1)
+                if not os.read(waits, 1):  # nobody attends us
+                    os._exit(0)
+                os.close(waits)
                 self.watch.end()
                 self.wanted = child.become(session, self.watch, request, descriptors)
                 child.write(said[: self._said_before])
@@ -101,8 +105,10 @@ class Parent:
         return shared({0, 1, 2, self._control.fileno(), *child.copies_of(1)})
 
     def _load_ahead(self, tests: list[str]) -> None:
-        """Imports what the tests are going to. What leaves a trace is left to them: all begins again without it."""
-        for name in preload.modules(tests):
+        """Imports what the tests are going to. What leaves a trace is left to them: all begins again without it; so
+        is what reads a variable that one of them sets first."""
+        names, variables = preload.look(tests)
+        for name in names:
             if name in sys.modules or any(f"{name}.".startswith(f"{skipped}.") for skipped in self._skipped):
                 continue
             self.watch.ahead = name
@@ -110,6 +116,7 @@ class Parent:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 is_clean = preload.load(name)
+            is_clean = is_clean and not self.watch.has_read_ahead(variables)
             if not is_clean or caught or self._shared() or _trace() != before:
                 self._begin_again(name)
 
@@ -158,6 +165,16 @@ class Parent:
         return json.loads(body), descriptors
 
 
+def _own_start(config: pytest.Config) -> str:
+    """Why a child cannot go on as a session of its own from here; empty: it can."""
+    asked = len(config.args)
+    if tuple(config.invocation_params.args[-asked:]) != tuple(config.args):
+        return "the settings name tests themselves"
+    if getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None):
+        return "pytest-cov forgets what was measured before when a session starts"
+    return ""
+
+
 def _printed() -> bytes:
     """All that this process has printed."""
     sys.stdout.flush()
@@ -185,7 +202,7 @@ def _receive_some(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
     descriptors = array.array("i")
     while len(data) < most:
         try:
-            room = socket.CMSG_SPACE(2 * descriptors.itemsize)
+            room = socket.CMSG_SPACE(3 * descriptors.itemsize)
             some, ancillary, _, _ = control.recvmsg(most - len(data), room, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             some, ancillary = b"", []
@@ -195,15 +212,6 @@ def _receive_some(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
             descriptors.frombytes(packed)
         data += some
     return data, list(descriptors)
-
-
-def _own_session(config: Any) -> str:
-    """Why a session cannot begin in one process and go on in another: the project does something at its beginning."""
-    for implementation in config.hook.pytest_sessionstart.get_hookimpls():
-        code = getattr(implementation.function, "__code__", None)
-        if code and not is_foreign(code.co_filename):
-            return f"{where(code.co_filename, code.co_firstlineno)} has pytest_sessionstart, which is for each session"
-    return ""
 
 
 here: Parent | None = None

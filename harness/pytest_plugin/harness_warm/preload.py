@@ -10,7 +10,7 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -20,22 +20,33 @@ _MOST_FILES = 2_000
 
 
 def modules(tests: list[str]) -> list[str]:
-    """Names that these test files import at their top level, or that the project's files do which they import so.
+    """As `look`, the first half."""
+    return look(tests)[0]
+
+
+def look(tests: list[str]) -> tuple[list[str], set[str]]:
+    """Names that these test files import at their top level, or that the project's files do which they import so; and
+    the variables that these files set there, maybe for what they import next.
 
     The last word of a name may be no module, but something in one.
     """
     todo = [Path(test.partition("::")[0]).absolute() for test in tests]
     seen = set(todo)
+    # Where pytest is going to put them into sys.path, before all that is there now.
+    bases = {_base(file) for file in todo}
     found: dict[str, None] = {}
+    variables: set[str] = set()
     for file in todo:  # grows while it is read
-        for name in _imports(file):
-            if _is_installed(name):
+        tree = _parsed(file)
+        variables |= _variables(tree)
+        for name in _imports(tree, file):
+            if _is_installed(name, bases):
                 found[name] = None
             elif len(seen) < _MOST_FILES:
-                own = _own_files(name, file) - seen
+                own = _own_files(name, file, bases) - seen
                 seen |= own
                 todo += own
-    return list(found)
+    return list(found), variables
 
 
 def load(name: str) -> bool:
@@ -51,11 +62,36 @@ def load(name: str) -> bool:
     return True
 
 
-def _imports(file: Path) -> Iterator[str]:
+def _parsed(file: Path) -> list[ast.AST]:
     try:
-        todo: list[ast.AST] = list(ast.parse(file.read_bytes()).body)
+        return list(ast.parse(file.read_bytes()).body)
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return
+        return []
+
+
+def _variables(tree: list[ast.AST]) -> set[str]:
+    """Those that these statements set or remove, and other words in them."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found: set[str] = set()
+    for node in tree:
+        inner = [] if isinstance(node, functions) else list(ast.walk(node))
+        if any(_changes_environment(each) for each in inner):
+            found.update(each.arg for each in inner if isinstance(each, ast.keyword) and each.arg)
+            found.update(each.value for each in inner if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    return found
+
+
+def _changes_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.Subscript):
+        return not isinstance(node.ctx, ast.Load) and "'environ'" in ast.dump(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, (ast.Attribute, ast.Name)):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        return name == "putenv" or (name in ("setdefault", "update", "pop") and "'environ'" in ast.dump(node.func))
+    return False
+
+
+def _imports(tree: list[ast.AST], file: Path) -> Iterator[str]:
+    todo = list(tree)
     for node in todo:  # grows while it is read
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -95,19 +131,31 @@ def _spec(name: str) -> ModuleSpec | None:
         return None
 
 
-def _is_installed(name: str) -> bool:
-    spec = _spec(name.partition(".")[0])
-    if spec is None:
+def _base(file: Path) -> Path:
+    """The directory that pytest puts into sys.path for a file of tests: the first upward that is no package."""
+    return next(directory for directory in file.parents if not (directory / "__init__.py").is_file())
+
+
+def _is_at(base: Path, module: str) -> bool:
+    return (base / f"{module}.py").is_file() or (base / module / "__init__.py").is_file()
+
+
+def _is_installed(name: str, bases: Collection[Path]) -> bool:
+    first = name.partition(".")[0]
+    spec = _spec(first)
+    if spec is None or any(_is_at(base, first) for base in bases):
         return False
     places = [spec.origin] if spec.has_location and spec.origin else list(spec.submodule_search_locations or ())
     return all(is_library(place) or is_foreign(place + "/") for place in places)  # none: it is built in
 
 
-def _own_files(name: str, importer: Path) -> set[Path]:
+def _own_files(name: str, importer: Path, bases: Collection[Path]) -> set[Path]:
     """The file of a module of the project: where Python finds it, or will once pytest has collected its importer."""
     first, *rest = name.split(".")
     spec = _spec(first)
-    if spec is None:
+    if shadows := [base for base in bases if _is_at(base, first)]:
+        places = [base / first for base in shadows]
+    elif spec is None:
         places = [directory / first for directory in importer.parents]
     elif spec.submodule_search_locations:
         places = [Path(place) for place in spec.submodule_search_locations]

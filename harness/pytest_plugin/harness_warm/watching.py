@@ -19,7 +19,9 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -66,6 +68,10 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
         self.watch.read("")
         return super().__iter__()
 
+    def __setitem__(self, name: str, value: str) -> None:
+        self.watch.written.add(name)
+        super().__setitem__(name, value)
+
 
 class Watch:
     """Looks on from `begin` to `end`. `own` says why nothing may be forked at all; empty: nothing speaks against it.
@@ -76,15 +82,20 @@ class Watch:
     def __init__(self) -> None:
         self.own = ""
         self.ahead = ""
+        self.loaded_at = 0.0
         self._reads: dict[str, tuple[str, str]] = {}  # variable -> who reads it, and while what was loaded ahead
         self._before: dict[str, str] = {}
         self._changes: dict[str, str | None] = {}
+        self.written: set[str] = set()  # variables that were set, also to what they were
         self._is_loading = self._is_reading = False
         self._restore: list[Callable[[], None]] = []
         self._is_seeded = False
         self._random: Any = None
         self._temporary: str | None = None
         self._asked_for_temporary = False
+        self._had_numpy = False
+        self._drawn: weakref.WeakSet[random.Random] = weakref.WeakSet()  # generators that nobody gave a seed
+        self._unwatch_generators: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
         self._before = dict(os.environ)
@@ -93,6 +104,7 @@ class Watch:
         for module, name in ((os, "urandom"), (os, "getpid"), (random, "_urandom")):
             self._wrap(module, name, self._ask)
         self._wrap(random, "seed", self._seed)
+        self._watch_generators()
         sys.addaudithook(self._audit)
         self._is_loading = self._is_reading = True
 
@@ -103,11 +115,12 @@ class Watch:
 
     def loaded(self) -> None:
         """Only variables are watched from now on, and those that the load has set are kept."""
+        self.loaded_at = time.time()
         self._is_loading = False
         while self._restore:
             self._restore.pop()()
         now = dict(os.environ)
-        names = {name for name in {**now, **self._before} if now.get(name) != self._before.get(name)}
+        names = {name for name in {**now, **self._before} if now.get(name) != self._before.get(name)} | self.written
         self._changes = {name: now.get(name) for name in names}
         self._random = random.getstate() if self._is_seeded else None
         self._temporary = None if self._asked_for_temporary else tempfile.tempdir
@@ -130,6 +143,11 @@ class Watch:
                 return f"{name} is another for this group, and {who} reads it when it is loaded", ahead
         return "", ""
 
+    def has_read_ahead(self, names: Collection[str]) -> bool:
+        """Whether one of these variables was read by what was loaded ahead, or all were."""
+        read = {name for name, (_, ahead) in self._reads.items() if ahead}
+        return bool(names) and ("" in read or not read.isdisjoint(names))
+
     def variables(self, env: dict[str, str]) -> dict[str, str]:
         """Those of a child, with what the load has changed."""
         changed = {name: value for name, value in self._changes.items() if value is not None}
@@ -139,11 +157,12 @@ class Watch:
         """In a child: what is drawn or asked for once a process. Python itself has seeded `random` anew."""
         if self._random is not None:
             random.setstate(self._random)  # a process that loads it all would be seeded so too
-        numpy_random: Any = sys.modules.get("numpy.random")
-        if (
-            numpy_random and numpy_random.mtrand._rand._bit_generator._seed_seq is not None
-        ):  # None: somebody chose a seed
-            numpy_random.seed()
+        self._unwatch_generators()
+        for generator in self._drawn:
+            generator.seed()
+        numpy: Any = sys.modules.get("numpy.random")
+        if numpy and not (self._had_numpy and _is_seeded(numpy)):
+            numpy.seed()
         tempfile.tempdir = self._temporary
         if "wsgiref.handlers" in sys.modules:
             handlers: Any = sys.modules["wsgiref.handlers"]
@@ -183,6 +202,19 @@ class Watch:
 
     def _seed(self, _: str) -> None:
         self._is_seeded = True
+
+    def _watch_generators(self) -> None:
+        real = random.Random.seed
+
+        def seed(generator: random.Random, a: Any = None, version: int = 2) -> None:
+            real(generator, a, version)
+            if a is None:
+                self._drawn.add(generator)
+            else:
+                self._drawn.discard(generator)
+
+        random.Random.seed = seed  # type: ignore[assignment,method-assign]
+        self._unwatch_generators = lambda: setattr(random.Random, "seed", real)
 
     def _audit(self, event: str, args: Any) -> None:
         if not self._is_loading or self.own or event not in _DEEDS:
@@ -232,6 +264,12 @@ def _kind(descriptor: int) -> str:
 def descriptors() -> list[int]:
     """Those that are open in this process, and one that is closed again."""
     return [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+
+
+def _is_seeded(numpy: Any) -> bool:
+    """Whether somebody has given numpy's global generator a seed: it drops that which it has drawn itself."""
+    generator = getattr(getattr(numpy, "mtrand", None), "_rand", None)
+    return getattr(getattr(generator, "_bit_generator", None), "_seed_seq", None) is None
 
 
 def _has_children() -> bool:
