@@ -148,7 +148,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
                     env=job.env,
                     directory=job.directory,
                     output=output,
-                    timeout=max(0.0, job.timeout - sum(end.duration for end in ends)),
+                    timeout=max(0.0, job.timeout - sum(each.exit.duration for each in ends)),
                     grace=job.grace,
                     control=control,
                     spawned=spawned,
