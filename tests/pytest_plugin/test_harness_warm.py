@@ -506,6 +506,8 @@ UNSHARED = {
     ),
     "a variable": ("import os\nURL = os.environ.get('DATABASE_URL')", f"DATABASE_URL {ANOTHER}"),
     "a missing variable": ("import os\nURL = 'DATABASE_URL' in os.environ", f"DATABASE_URL {ANOTHER}"),
+    "a variable as bytes": ("import os\nURL = os.environb.get(b'DATABASE_URL')", f"DATABASE_URL {ANOTHER}"),
+    "a timer": ("import signal\nsignal.alarm(600)", "a timer runs once pytest is loaded"),
     "all variables": ("import os\nALL = dict(os.environ)", ANOTHER),
     "the place of temporary files": ("import tempfile\nPLACE = tempfile.gettempdir()", f"TMPDIR {ANOTHER}"),
     "an error": ("1 / 0", "pytest did not come to its tests: E   ZeroDivisionError"),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import stat
 import sys
 import tempfile
@@ -55,21 +56,20 @@ _DEEDS = {
 
 
 class _Environment(os._Environ):  # type: ignore[type-arg]
-    """os.environ that tells the Watch what is read."""
+    """os.environ or os.environb that tells the Watch what is read."""
 
     watch: Watch
 
-    def __getitem__(self, name: str) -> str:
-        self.watch.read(name)
-        value: str = super().__getitem__(name)
-        return value
+    def __getitem__(self, name: Any) -> Any:
+        self.watch.read(os.fsdecode(name))
+        return super().__getitem__(name)
 
     def __iter__(self) -> Any:
         self.watch.read("")
         return super().__iter__()
 
-    def __setitem__(self, name: str, value: str) -> None:
-        self.watch.written.add(name)
+    def __setitem__(self, name: Any, value: Any) -> None:
+        self.watch.written.add(os.fsdecode(name))
         super().__setitem__(name, value)
 
 
@@ -100,7 +100,7 @@ class Watch:
     def begin(self) -> None:
         self._before = dict(os.environ)
         _Environment.watch = self
-        os.environ.__class__ = _Environment
+        os.environ.__class__ = os.environb.__class__ = _Environment
         for module, name in ((os, "urandom"), (os, "getpid"), (random, "_urandom")):
             self._wrap(module, name, self._ask)
         self._wrap(random, "seed", self._seed)
@@ -127,7 +127,7 @@ class Watch:
 
     def end(self) -> None:
         self._is_reading = False
-        os.environ.__class__ = os._Environ
+        os.environ.__class__ = os.environb.__class__ = os._Environ
 
     def against(self, env: dict[str, str]) -> tuple[str, str]:
         """Why a process with these variables cannot be forked, and which module should not have been loaded ahead.
@@ -234,6 +234,8 @@ def shared(known: Iterable[int]) -> str:
     others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others or len(sys._current_frames()) > 1:
         return f"a thread runs once pytest is loaded: {', '.join(others) or 'without a name'}"
+    if any(signal.getitimer(timer)[0] for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)):
+        return "a timer runs once pytest is loaded"  # and not in a fork
     if _has_children():
         return "a process runs that was started when pytest was loaded"
     for descriptor in descriptors():
