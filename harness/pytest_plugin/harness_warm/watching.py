@@ -93,7 +93,6 @@ class Watch:
         self._random: Any = None
         self._temporary: str | None = None
         self._asked_for_temporary = False
-        self._had_numpy = False
         self._drawn: weakref.WeakSet[random.Random] = weakref.WeakSet()  # generators that nobody gave a seed
         self._unwatch_generators: Callable[[], None] = lambda: None
 
@@ -161,7 +160,7 @@ class Watch:
         for generator in self._drawn:
             generator.seed()
         numpy: Any = sys.modules.get("numpy.random")
-        if numpy and not (self._had_numpy and _is_seeded(numpy)):
+        if numpy and not _is_seeded(numpy):
             numpy.seed()
         tempfile.tempdir = self._temporary
         if "wsgiref.handlers" in sys.modules:
