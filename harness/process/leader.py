@@ -8,13 +8,11 @@ import contextlib
 import os
 import resource
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.endings import descriptor_of_end
-
-_NOTHING = os.open(os.devnull, os.O_RDONLY)  # what every one of them reads
+from harness.process.spawn import spawn
 
 
 class Leader:
@@ -48,22 +46,7 @@ class Leader:
 
         Raises OSError or ValueError.
         """
-        # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
-        popen = subprocess.Popen(
-            argv,
-            stdin=_NOTHING,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=directory,
-            pass_fds=inherited,
-            start_new_session=True,
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
-        )
-        popen.returncode = 0  # we reap it ourselves: Popen must not think that it still runs
-        return cls(popen.pid)
+        return cls(spawn(argv, env=env, directory=directory, output=output, inherited=inherited, user=user))
 
     def terminate(self, number: int) -> None:
         # A leader that has changed its user may be out of our reach.
