@@ -149,7 +149,7 @@ class _Glibc:
             else:
                 self._close(actions, descriptor)  # also one that is not open
         self._closefrom(actions, max(inherited, default=_STANDARD) + 1)
-        self._chdir(actions, _bytes(directory))
+        self._chdir(actions, *_strings([os.fspath(directory)])[:1])
 
 
 def _candidates(program: str, env: Mapping[str, str], directory: str | Path) -> Iterable[str]:
@@ -162,9 +162,10 @@ def _candidates(program: str, env: Mapping[str, str], directory: str | Path) -> 
         yield program
         return
     path = env.get("PATH")
-    files = [os.path.join(entry, program) for entry in (os.defpath if path is None else path).split(os.pathsep)]  # noqa: PTH118
+    entries = (os.defpath if path is None else path).split(os.pathsep)
+    files = [f"{entry}/{program}" if entry else program for entry in entries]
     for file in files:
-        if os.path.exists(os.path.join(directory, file)):  # noqa: PTH110, PTH118
+        if os.access(file if file.startswith("/") else os.path.join(directory, file), os.F_OK):  # noqa: PTH118
             yield file
     yield from files
 
@@ -180,17 +181,13 @@ def _error(failures: Sequence[int], program: str, directory: str | Path) -> OSEr
     return OSError(code, os.strerror(code), program)
 
 
-def _strings(texts: Iterable[str]) -> "ctypes.Array[ctypes.c_char_p]":
+def _strings(texts: Sequence[str]) -> "ctypes.Array[ctypes.c_char_p]":
     """As exec takes its arguments and its variables. The array keeps the bytes alive."""
-    encoded = [_bytes(text) for text in texts]
-    return (ctypes.c_char_p * (len(encoded) + 1))(*encoded)
-
-
-def _bytes(text: str | Path) -> bytes:
-    encoded = os.fsencode(text)
-    if b"\0" in encoded:
+    # All of them at once: one by one, the variables would take as long as everything else that is done here.
+    encoded = os.fsencode("\0".join(texts)).split(b"\0") if texts else []
+    if len(encoded) != len(texts):
         raise ValueError("embedded null byte")
-    return encoded
+    return (ctypes.c_char_p * (len(encoded) + 1))(*encoded)
 
 
 def _check(code: int) -> None:
