@@ -188,6 +188,8 @@ def _processes(job: Job) -> list[Pytest]:
 
 def _together(ends: list[Exit]) -> Exit:
     """The ends of an attempt's processes as one: that of the process which went worst, and what all of them used."""
+    if len(ends) == 1:
+        return ends[0]
     return replace(
         max(ends, key=_gravity),
         started_at=ends[0].started_at,
