@@ -508,7 +508,10 @@ UNSHARED = {
     "a missing variable": ("import os\nURL = 'DATABASE_URL' in os.environ", f"DATABASE_URL {ANOTHER}"),
     "a variable as bytes": ("import os\nURL = os.environb.get(b'DATABASE_URL')", f"DATABASE_URL {ANOTHER}"),
     "a timer": ("import signal\nsignal.alarm(600)", "a timer runs once pytest is loaded"),
-    "all variables": ("import os\nALL = dict(os.environ)", ANOTHER),
+    "all variables": (
+        "import os\nALL = dict(os.environ)",
+        "is another for this group, and conftest.py:2 reads all variables when it is loaded",
+    ),
     "the place of temporary files": ("import tempfile\nPLACE = tempfile.gettempdir()", f"TMPDIR {ANOTHER}"),
     "an error": ("1 / 0", "pytest did not come to its tests: E   ZeroDivisionError"),
 }
@@ -596,6 +599,15 @@ def test_what_can_be_shared_is_forked(suite: WarmSuite, tmp_path: Path, conftest
     assert not told
     assert not ran.cold_because
     assert ran.outcome.status is Status.PASSED
+
+
+def test_who_takes_all_variables_does_not_mean_ours(suite: WarmSuite) -> None:
+    """As settings of an application do that are read when it is imported."""
+    suite.write("conftest.py", "import os\nSETTINGS = {name.lower(): value for name, value in os.environ.items()}")
+    suite.write("test_a.py", "def test_a(): pass")
+    with suite.warmed("test_a.py"):
+        one, two = suite.run("test_a.py", name="one"), suite.run("test_a.py", name="two", env={"HARNESS_SLOT": "3"})
+    assert (one.cold_because, two.cold_because) == ("", "")
 
 
 def test_a_variable_that_an_interpreter_reads_when_it_starts(suite: WarmSuite) -> None:

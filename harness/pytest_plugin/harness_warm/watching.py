@@ -34,6 +34,7 @@ _TESTERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy", "py
 
 # Read before any Python runs, or by pytest before anybody could look.
 _READ_AT_START = ("PYTHON", "PYTEST_", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_", "OMP_", "OPENBLAS_", "MKL_")
+_MARKS = "HARNESS_"
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _COPIED_BY_LIBRARY = "wsgiref/handlers.py"  # it keeps a copy of all variables, which a child makes anew
 
@@ -137,9 +138,11 @@ class Watch:
         for name in different:
             if name.startswith(_READ_AT_START):
                 return f"{name} is another for this group, and is read when an interpreter starts", ""
-            who, ahead = self._reads.get(name) or self._reads.get("") or ("", "")
+            what = "it" if name in self._reads else "all variables"
+            # Whoever takes them all does not look for ours, which are others for every group.
+            who, ahead = self._reads.get(name) or ("" if name.startswith(_MARKS) else self._reads.get("")) or ("", "")
             if who:
-                return f"{name} is another for this group, and {who} reads it when it is loaded", ahead
+                return f"{name} is another for this group, and {who} reads {what} when it is loaded", ahead
         return "", ""
 
     def has_read_ahead(self, names: Collection[str]) -> bool:
