@@ -8,12 +8,14 @@ import contextlib
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.endings import descriptor_of_end
 from harness.process import strays
-from harness.process.spawn import spawn
+
+_NOTHING = os.open(os.devnull, os.O_RDONLY)  # what every one of them reads
 
 
 class Leader:
@@ -47,10 +49,24 @@ class Leader:
 
         Raises OSError or ValueError.
         """
+        # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
         with strays.starting() as ours:
-            pid = spawn(argv, env=env, directory=directory, output=output, inherited=inherited, user=user)
-            ours(pid)
-        return cls(pid)
+            popen = subprocess.Popen(
+                argv,
+                stdin=_NOTHING,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=directory,
+                pass_fds=inherited,
+                start_new_session=True,
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
+            )
+            ours(popen.pid)
+        popen.returncode = 0  # we reap it ourselves: Popen must not think that it still runs
+        return cls(popen.pid)
 
     @classmethod
     def adopt(cls, pid: int) -> "Leader":

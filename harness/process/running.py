@@ -135,8 +135,7 @@ def run(
 
     Raises OSError or ValueError if it cannot be started.
     """
-    environment = dict(env)
-    environment.pop(SIDE_VARIABLE, None)
+    environment = {name: value for name, value in env.items() if name != SIDE_VARIABLE}
     pump = Pump()
     try:
         stdout = pump.pipe(output)
