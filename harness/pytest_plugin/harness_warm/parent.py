@@ -26,7 +26,10 @@ from .watching import Watch, is_foreign, shared, where
 class Parent:
     """Of one set of command line words. `is_child` in what it has forked; `wanted` are then the paths of its tests."""
 
-    def __init__(self, control: socket.socket, watch: Watch, skipped: list[str], words: list[str]) -> None:
+    def __init__(
+        self, control: socket.socket, watch: Watch, skipped: list[str], words: list[str], environment: dict[str, str]
+    ) -> None:
+        """`environment`: with which to begin again."""
         self.is_child = False
         self.reason = ""  # why nothing is forked
         self.wanted: set[Path] | None = None
@@ -34,7 +37,7 @@ class Parent:
         self.watch = watch
         self._skipped = skipped
         self._words = words
-        self._environment = dict(os.environ)
+        self._environment = environment
         self._postponed: list[Any] = []  # pytest_sessionstart of the project
         self._said_before = 0
 

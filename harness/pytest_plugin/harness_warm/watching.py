@@ -140,7 +140,8 @@ class Watch:
                 return f"{name} is another for this group, and is read when an interpreter starts", ""
             what = "it" if name in self._reads else "all variables"
             # Whoever takes them all does not look for ours, which are others for every group.
-            who, ahead = self._reads.get(name) or ("" if name.startswith(_MARKS) else self._reads.get("")) or ("", "")
+            everything = None if name.startswith(_MARKS) else self._reads.get("")
+            who, ahead = self._reads.get(name) or everything or ("", "")
             if who:
                 return f"{name} is another for this group, and {who} reads {what} when it is loaded", ahead
         return "", ""
