@@ -37,15 +37,16 @@ def split(phases: Sequence[Phase], whole: Collection[str] = ()) -> tuple[Phase, 
     }
     return tuple(
         msgspec.structs.replace(
-            phase,
-            groups=tuple(
-                msgspec.structs.replace(part, depends_on=tuple(_needs(part, parts)))
-                for group in phase.groups
-                for part in parts[group.name]
-            ),
+            phase, groups=tuple(_needing(part, parts) for group in phase.groups for part in parts[group.name])
         )
         for phase in phases
     )
+
+
+def _needing(part: Group, parts: Mapping[str, Sequence[Group]]) -> Group:
+    """With its dependencies on parts. The same object where that changes nothing: of 10,000 groups a copy shows."""
+    needs = tuple(_needs(part, parts))
+    return part if needs == part.depends_on else msgspec.structs.replace(part, depends_on=needs)
 
 
 def _needs(part: Group, parts: Mapping[str, Sequence[Group]]) -> Iterator[Dependency]:
