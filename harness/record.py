@@ -55,7 +55,7 @@ class PartRecord:
     slot: int = 0
     pid: int | None = None  # while it runs
     tests: list[TestResult] = field(default_factory=list)
-    earlier_tests: list[list[TestResult]] = field(default_factory=list)  # of the attempts before it, in order
+    earlier_tests: tuple[list[TestResult], ...] = ()  # of the attempts before it, in order
     current_test: str = ""
     running_since: float | None = None  # since the run began; None: no attempt is running
 
@@ -109,7 +109,10 @@ class GroupRecord:
         return part_name(self.group.name, file) if (file := next(failed, "")) else ""
 
     def part(self, name: str) -> PartRecord:
-        return self.parts.setdefault(name, PartRecord())
+        part = self.parts.get(name)
+        if part is None:
+            part = self.parts[name] = PartRecord()
+        return part
 
     def _in_order(self) -> list[tuple[str, PartRecord]]:
         if len(self.parts) < 2:
@@ -179,7 +182,7 @@ class RunRecord:
                 part = record.part(event.part)
                 part.attempt, part.slot, part.running_since = event.attempt, event.slot, stamped.elapsed
                 if event.attempt > 1:
-                    part.earlier_tests.append(part.tests)
+                    part.earlier_tests = (*part.earlier_tests, part.tests)
                 part.tests, part.current_test = [], ""
                 self.running[part_name(event.group, event.part)] = part
             case AttemptSpawned() as event:
