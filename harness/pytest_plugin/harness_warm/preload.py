@@ -19,11 +19,6 @@ from .watching import is_foreign, is_library
 _MOST_FILES = 2_000
 
 
-def modules(tests: list[str]) -> list[str]:
-    """As `look`, the first half."""
-    return look(tests)[0]
-
-
 def look(tests: list[str]) -> tuple[list[str], set[str]]:
     """Names that these test files import at their top level, or that the project's files do which they import so; and
     the variables that these files set there, maybe for what they import next.
