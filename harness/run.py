@@ -42,6 +42,7 @@ from harness.isolation.environments import Environments
 from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
 from harness.model import Group, Outcome
 from harness.partlog import with_log_in_place
+from harness.process import Adoption
 from harness.reporters import Reporters
 from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
@@ -98,10 +99,11 @@ class _Run:
         self.services_up = False
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
         self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
+        self.adoption = Adoption()
         self.services = Services(
             request.plan,
             request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, files.run_id),
+            env=DEFAULTS | request.dotenv | request.shell | marks(request, files),
             files_log=files.service_log,
             notify=self.inbox.put,
             run_id=files.run_id,
@@ -110,15 +112,17 @@ class _Run:
             request.plan,
             {name for group in self.starting() for name in group.isolate},
             run_id=files.run_id,
-            variables=lambda: run_variables(request, files.run_id, self.services.values),
+            variables=lambda: run_variables(request, files, self.services.values),
             services=self.services.values,
             notify=self.inbox.put,
             has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
+            left_behind=lambda: self.adoption.has_any,
         )
         self.warm = Warm(
             warm_processes(request, self.starting()),
-            variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
+            adoption=self.adoption,
+            variables=lambda: parent_variables(request, files, self.services.values, self.environments.hidden),
             warn=lambda message: self.inbox.put(Warned(message=message)),
         )
         self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
@@ -141,6 +145,7 @@ class _Run:
         with _handling_signals(self.signal_came):
             start_up = threading.Thread(target=self.start_services, name="services")
             try:
+                self.adoption.begin()
                 self.environments.open()
                 self.emit(self.run_started())
                 start_up.start()
@@ -158,6 +163,7 @@ class _Run:
                     self.environments.close()
                 finally:
                     self.services.stop()
+                    self.end_strays()
             self.drain()
             self.emit(
                 RunFinished(
@@ -167,6 +173,12 @@ class _Run:
                 )
             )
         return self.dispatcher.exit_code
+
+    def end_strays(self) -> None:
+        """What bears no marks was nobody's until now."""
+        if count := self.adoption.end():
+            whose = "by some group or service: it bears no marks, since its environment was cleared"
+            self.inbox.put(Warned(message=f"ended what was left running {whose} ({count} processes)"))
 
     # --- in
 

@@ -83,41 +83,45 @@ class Warm:
         self,
         expected: Iterable[Pytest],
         *,
+        adoption: Adoption,
         variables: Callable[[], Mapping[str, str]],
         warn: Callable[[str], None],
     ) -> None:
-        """`expected`: every process of the run that may be a fork. `variables` are those of a parent, asked for when it
-        starts. `warn` is told, once for each reason, why some are none."""
+        """`expected`: every process of the run that may be a fork, which `adoption` makes ours. `variables` are those
+        of a parent, asked for when it starts. `warn` is told, once for each reason, why some are none."""
         self._variables = variables
         self._warn = warn
         self._lock = threading.Lock()
         self._told: set[str] = set()
-        self._adoption = Adoption()
         counts: Counter[tuple[object, ...]] = Counter()
         tests: dict[tuple[object, ...], list[str]] = {}
         for each in expected if sys.platform == "linux" else ():
             counts[each.loads] += 1
             tests.setdefault(each.loads, []).extend(each.tests)
         self._parents = {
-            loads: _Parent(tuple(dict.fromkeys(tests[loads])), self._adoption)
-            for loads, count in counts.items()
-            if count > 1
+            loads: _Parent(tuple(dict.fromkeys(tests[loads])), adoption) for loads, count in counts.items() if count > 1
         }
 
     def launch(self, pytest: Pytest, group: str, note: Callable[[str], None]) -> Launch:
         """How to start this process. `note` is told why it is no fork, where it could have been one."""
 
         def start(
-            argv: Sequence[str], *, env: Mapping[str, str], directory: str | Path, output: int, inherited: Sequence[int]
+            argv: Sequence[str],
+            *,
+            env: Mapping[str, str],
+            directory: str | Path,
+            output: int,
+            inherited: Sequence[int],
+            grace: float,
         ) -> Leader:
             if parent := self._parents.get(pytest.loads):
                 try:
-                    return parent.fork(pytest, self._variables, env, output, inherited)
+                    return parent.fork(pytest, self._variables, env, output, inherited, grace)
                 except Cold as cold:
                     if reason := str(cold):
                         note(reason)
                         self._tell(group, reason)
-            return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited)
+            return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited, grace=grace)
 
         return start
 
@@ -131,7 +135,6 @@ class Warm:
         self.stop()
         for parent in self._parents.values():
             parent.close()
-        self._adoption.end()
 
     def _tell(self, group: str, reason: str) -> None:
         with self._lock:
@@ -165,6 +168,7 @@ class _Parent:
         env: Mapping[str, str],
         output: int,
         inherited: Sequence[int],
+        grace: float,
     ) -> Leader:
         """A child that is ours and leads a session of its own. Raises Cold where there can be none."""
         with self._asking:
@@ -178,7 +182,7 @@ class _Parent:
                 try:
                     answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
                     if "cold" not in answer:
-                        leader = Leader.adopt(int(str(answer["pid"])))
+                        leader = Leader.adopt(int(str(answer["pid"])), grace)
                         os.write(goes, b"!")
                         return leader
                 finally:
@@ -204,7 +208,7 @@ class _Parent:
             self._end()
 
     def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> None:
-        if not self._adoption.begin():
+        if not self._adoption.is_on:
             raise Cold("this system lets nobody adopt the processes that its children leave behind")
         ours, theirs = socket.socketpair()
         with self._ending:

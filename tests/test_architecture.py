@@ -13,9 +13,9 @@ FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
     2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
-    | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
+    | {"files", "unfinished", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
-    4: {"run", "request", "jobs", "visit"},
+    4: {"run", "request", "jobs", "visit", "recovery", "guarded", "guardian"},
     5: {"cli", "__main__"},
 }
 # Rooms that are one thing in several files, and so may import one another.
@@ -24,6 +24,8 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit"},
+    {"recovery", "guarded", "guardian"},
+    {"files", "unfinished"},
     {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"},
     {"process", "git"},
 ]

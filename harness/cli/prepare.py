@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cli.door import Door
+from harness.cli.door import Door, caution
 from harness.config.dotenv import read_env_files
 from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
 from harness.errors import UsageError
@@ -27,6 +27,7 @@ from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
 from harness.planning.variables import run_variables
+from harness.recovery import finish_abandoned
 from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.parts import split
@@ -53,6 +54,8 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     variables = run_variables(plan, door.environment, shell, dotenv)
     settings = resolve(given, variables, plan)
     plan = apply(plan, settings)
+    if not settings.list and not settings.dry_run:
+        caution(finish_abandoned(door.project))  # before the history is asked
     history = History.open(door.project / HISTORY_FILE)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(

@@ -44,10 +44,11 @@ class Leader:
         output: int,
         inherited: Sequence[int] = (),
         user: tuple[int, int] | None = None,
+        grace: float = 0.0,
     ) -> "Leader":
         """Start `argv` as `user` (uid, gid) or as ourselves, with its output into a descriptor and nothing to read.
 
-        Raises OSError or ValueError.
+        `grace`: the seconds that it has to end, should we be killed. Raises OSError or ValueError.
         """
         # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
         with strays.starting() as ours:
@@ -64,15 +65,15 @@ class Leader:
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
             )
-            ours(popen.pid)
+            ours(popen.pid, grace)
         popen.returncode = 0  # we reap it ourselves: Popen must not think that it still runs
         return cls(popen.pid)
 
     @classmethod
-    def adopt(cls, pid: int) -> "Leader":
+    def adopt(cls, pid: int, grace: float) -> "Leader":
         """A child that another process has started, and that does not end before this returns."""
         with strays.starting() as ours:
-            ours(pid)
+            ours(pid, grace)
         return cls(pid)
 
     def terminate(self, number: int) -> None:
@@ -89,6 +90,7 @@ class Leader:
     def reap(self) -> tuple[int, resource.struct_rusage]:
         """Kill the group, wait for the leader's end, and return its code as subprocess gives it and its usage."""
         self.kill_group()
+        strays.killed(self.pid)
         _, status, usage = os.wait4(self.pid, 0)
         strays.reaped(self.pid)
         with contextlib.suppress(ChildProcessError):  # of its group, what is ours because we are a subreaper (warm.py)

@@ -128,7 +128,7 @@ class Unit:
         self._notify = notify
         self._marks = {"HARNESS_RUN_ID": run_id, "HARNESS_SERVICE": service.name}
         self._kind: Kind = (
-            Postgres(project=project, run_id=run_id, env=env)
+            Postgres(project=project, env=env)
             if service.kind == "postgres"
             else _Command(service, project, log, self._resolve)
         )
@@ -266,7 +266,14 @@ class Unit:
             if not self._needed:
                 raise NotNeeded
             try:
-                child = Child(argv, env=env, directory=self._kind.directory, log=self._log, user=self._kind.user)
+                child = Child(
+                    argv,
+                    env=env,
+                    directory=self._kind.directory,
+                    log=self._log,
+                    user=self._kind.user,
+                    grace=self._service.grace,
+                )
             except (OSError, ValueError) as error:
                 raise InfrastructureError(
                     f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
