@@ -73,7 +73,7 @@ def begin(facts: Facts) -> Unfinished:
 def attend(path: Path, lock: int) -> Unfinished | None:
     """What another process has begun, by the lock that is inherited from there. None: it has been finished."""
     facts = _facts(lock) if path.exists() else None
-    return facts and Unfinished(facts, path, lock)
+    return Unfinished(facts, path, lock) if facts else None
 
 
 def abandoned(project: Path) -> list[Unfinished]:

@@ -38,9 +38,9 @@ def leftovers(marks: Marks) -> list[str]:
     """
     looks = _Looks(marks, {})
     limit = time.monotonic() + _MOMENT
-    while (found := looks.look()) and time.monotonic() < limit:
+    while (found := list(looks.look())) and time.monotonic() < limit:
         time.sleep(_LOOK_AGAIN)
-    return [line for process in found for line in _told(process)]
+    return [line for process in reversed(found) for line in _told(process)]
 
 
 def end(marks: Marks, sessions: Mapping[int, float] | None = None) -> list[str]:
@@ -56,24 +56,22 @@ def end(marks: Marks, sessions: Mapping[int, float] | None = None) -> list[str]:
     began = time.monotonic()
     limit = began + max((*graces.values(), GRACE)) + _LIMIT
     asked: set[int] = set()
-    # Again and again, for each may have started another one between our look and its end.
-    while found := looks.look():
-        now = time.monotonic()
-        if now > limit:
-            return [describe(process) for process in found]
-        there = {process.pid for process in found}
-        for process in found:
+    while True:
+        found = []
+        for process in looks.look():
+            found.append(process)
             # psutil sends nothing to a process that got the number of one that is gone.
             with contextlib.suppress(psutil.Error, OSError):
                 session = os.getsid(process.pid)
-                if now - began >= graces.get(session, GRACE):
+                if time.monotonic() - began >= graces.get(session, GRACE):
                     process.kill()
-                elif process.pid not in asked and (process.pid == session or session not in there):
+                elif process.pid not in asked and (process.pid == session or not psutil.pid_exists(session)):
                     asked.add(process.pid)
                     process.terminate()
                 process.resume()  # a stopped process takes SIGTERM only then
+        if not found or time.monotonic() > limit:
+            return [describe(process) for process in found]
         psutil.wait_procs(found, timeout=_LOOK_AGAIN)
-    return []
 
 
 def describe(process: "psutil.Process") -> str:
@@ -104,7 +102,10 @@ def listeners(ports: Collection[int]) -> dict[int, str]:
 
 
 class _Looks:
-    """Looks for the same processes, again and again and fast: whatever starts the next one and ends is gone soon."""
+    """Looks for the same processes, again and again: each may have started another one since we saw it.
+
+    Whatever starts the next one and ends is gone soon, so each is told of as soon as it is seen, the newest first.
+    """
 
     _FRESH = 0.2  # seconds for which a stranger stays one: a process becomes another by exec
 
@@ -117,22 +118,22 @@ class _Looks:
         self._strangers = {os.getpid()}
         self._since = time.monotonic()
 
-    def look(self) -> list["psutil.Process"]:
-        """All that bear the marks or belong to the sessions, by pid. The dead that nobody waited for are not there."""
+    def look(self) -> Iterator["psutil.Process"]:
+        """All that bear the marks or belong to the sessions, but for the dead that nobody has waited for."""
         import psutil
 
         if time.monotonic() - self._since > self._FRESH:
             self._strangers, self._since = {os.getpid()}, time.monotonic()
-        found = []
-        for pid in psutil.pids():  # and not process_iter, which keeps what it saw in one place for all threads
+        for pid in reversed(
+            psutil.pids()
+        ):  # and not process_iter, which keeps what it saw in one place for all threads
             if pid not in self._strangers:
                 with contextlib.suppress(psutil.Error, OSError):
                     process = psutil.Process(pid)
                     if self._is_meant(process):
-                        found.append(process)
+                        yield process
                         continue
                 self._strangers.add(pid)
-        return found
 
     def _is_meant(self, process: "psutil.Process") -> bool:
         import psutil
