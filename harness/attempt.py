@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from harness import clock
 from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import GroupLog, header_of, on_one_line
@@ -81,7 +82,7 @@ def run_attempt(
     control = control or Control()
     if surroundings is None:
         return _run(job, notify, control, warm)
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     try:
         inside = surroundings.enter(job, control)
     except Exception as error:  # as below
@@ -92,7 +93,7 @@ def run_attempt(
         log = GroupLog(job.log)
         log.open(f"{header_of(job, started_at)}{why}\n")
         log.close()
-        return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+        return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
     outcome = _run(inside, notify, control, warm)
     try:
         left = surroundings.leave(inside, outcome.status)
@@ -102,14 +103,14 @@ def run_attempt(
     return msgspec.structs.replace(
         outcome,
         started_at=started_at,
-        duration=time.monotonic() - started,
+        duration=clock.now() - started,
         leaked=outcome.leaked or left.leaked,
         contaminates=left.contaminates,
     )
 
 
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     log = GroupLog(job.log)
 
     def output(data: bytes) -> None:
@@ -174,7 +175,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
         status, reason, failed_tests = Status.ERROR, log.problem, ()
     if ends:
         return _outcome(job, status, reason, failed_tests, put_together(ends, names).exit, started_at, 0.0)
-    return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+    return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
 
 
 def _processes(job: Job) -> list[Pytest]:

@@ -80,8 +80,6 @@ class Harness:
         path.write_text(textwrap.dedent(text))
 
     def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
-        ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
-        clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
         before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
         if nohup:  # as `nohup harness … &` does
             for number in before:
@@ -89,7 +87,7 @@ class Harness:
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
-            env=clean | {"HARNESS_TEST_MARK": self.mark} | dict(env or {}),
+            env=self.environment() | dict(env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -101,6 +99,12 @@ class Harness:
         self.processes.append(process)
         return process
 
+    def environment(self) -> dict[str, str]:
+        """The variables of a run, with our mark."""
+        ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
+        clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
+        return clean | {"HARNESS_TEST_MARK": self.mark}
+
     def finish(self, process: subprocess.Popen[str]) -> Ran:
         stdout, stderr = process.communicate(timeout=DEADLINE)
         return Ran(process.returncode, stdout, stderr, self.directory / "logs")
@@ -110,14 +114,17 @@ class Harness:
 
     def survivors(self) -> list[str]:
         """The command lines of all processes that carry the mark, whatever session they are in."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("HARNESS_TEST_MARK") == self.mark:
-                    found.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
-        return found
+        return [" ".join(process.cmdline()) for process in self.bearers()]
+
+    def bearers(self) -> list[psutil.Process]:
+        """All processes that carry the mark."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("HARNESS_TEST_MARK") == self.mark
+        except psutil.Error:
+            return False
 
     def await_event(self, kind: type, count: int = 1) -> None:
         """Returns when the newest run has told of `count` events of this kind."""

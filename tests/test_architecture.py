@@ -12,10 +12,22 @@ HARNESS = Path(__file__).parent.parent / "harness"
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
-    2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
+    2: {
+        "clock",
+        "process",
+        "endings",
+        "pump",
+        "profile",
+        "teststream",
+        "results",
+        "attempt",
+        "judging",
+        "grouplog",
+        "warm",
+    }
     | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
-    4: {"run", "request", "jobs", "visit"},
+    4: {"run", "request", "jobs", "visit", "signals"},
     5: {"cli", "__main__"},
 }
 # Rooms that are one thing in several files, and so may import one another.
@@ -23,8 +35,20 @@ SUITES = [
     {"model", "past", "events", "errors", "values"},
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
-    {"run", "request", "jobs", "visit"},
-    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"},
+    {"run", "request", "jobs", "visit", "signals"},
+    {
+        "clock",
+        "process",
+        "endings",
+        "pump",
+        "profile",
+        "teststream",
+        "results",
+        "attempt",
+        "judging",
+        "grouplog",
+        "warm",
+    },
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number

@@ -7,13 +7,13 @@ It knows nothing of attempts, or of who gets what.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
+from harness import clock
 from harness.errors import HarnessError, InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation.journal import Journal
@@ -38,7 +38,7 @@ class Leases:
     def make(self, lease: Lease) -> tuple[Lease, Made]:
         """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
         left."""
-        kind, began = self._kinds[lease.entry], time.monotonic()
+        kind, began = self._kinds[lease.entry], clock.now()
         with self._lock:
             self._out[lease.token] = lease
         try:
@@ -53,7 +53,7 @@ class Leases:
                 raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
             raise
         lease = self._out[lease.token]
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseMade(
                 token=lease.token,
@@ -70,7 +70,7 @@ class Leases:
 
     def release(self, lease: Lease) -> bool:
         """Whether it is gone now."""
-        began = time.monotonic()
+        began = clock.now()
         try:
             self._kinds[lease.entry].release(lease)
             self._journal.released(lease.token)
@@ -88,7 +88,7 @@ class Leases:
         """It stays until `gc --kept`. Raises OSError and InfrastructureError; it is then as it was."""
         self._kinds[lease.entry].renew(msgspec.structs.replace(lease, kept=True))
         self._journal.kept(lease.token)
-        self._end(lease, "kept", "", time.monotonic())
+        self._end(lease, "kept", "", clock.now())
 
     def warn(self, message: str) -> None:
         self._notify(Warned(message=message))
@@ -115,7 +115,7 @@ class Leases:
     def _end(self, lease: Lease, ending: Literal["released", "kept", "leaked"], reason: str, began: float) -> None:
         with self._lock:
             self._out.pop(lease.token, None)
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseEnded(
                 token=lease.token,

@@ -9,8 +9,21 @@ This room knows nothing of groups, logs or statuses, and must not decide what an
 
 from harness.process.child import Child
 from harness.process.leader import Leader
+from harness.process.pausing import standing_still
 from harness.process.running import SIDE_VARIABLE, Control, Exit, Launch, run
 from harness.process.strays import Adoption
 from harness.process.tool import ToolError, run_tool
 
-__all__ = ["SIDE_VARIABLE", "Adoption", "Child", "Control", "Exit", "Launch", "Leader", "ToolError", "run", "run_tool"]
+__all__ = [
+    "SIDE_VARIABLE",
+    "Adoption",
+    "Child",
+    "Control",
+    "Exit",
+    "Launch",
+    "Leader",
+    "ToolError",
+    "run",
+    "run_tool",
+    "standing_still",
+]

@@ -30,7 +30,7 @@ class Child:
         """Start it as `user` (uid, gid) or as ourselves, output appended to `log`. Raises OSError or ValueError."""
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user)
+            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user, pauses=False)
         finally:
             os.close(output)
         self._lock = threading.Lock()

@@ -4,7 +4,7 @@ While we are a subreaper (warm.py), what a test leaves behind becomes our child.
 process by its pid, a daemon that a test has stopped, waits until it is reaped; so that is done soon, as init does.
 
 `starting` is held around the start of every child of our own: whatever else is our child is a stray. While anything is
-started, nothing is reaped as one.
+started, nothing is reaped as one. `none_starting` holds such starts back.
 """
 
 import contextlib
@@ -16,9 +16,10 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN = 0.05  # seconds: nothing tells of the end of a child of which we do not know
-_lock = threading.Lock()
+_lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
+_held_back = False  # those to come wait
 
 
 @contextlib.contextmanager
@@ -26,12 +27,29 @@ def starting() -> Iterator[Callable[[int], None]]:
     """Yields what to tell the pid of a child of our own."""
     global _starts
     with _lock:
+        _lock.wait_for(lambda: not _held_back)
         _starts += 1
     try:
         yield _remember
     finally:
         with _lock:
             _starts -= 1
+            _lock.notify_all()
+
+
+@contextlib.contextmanager
+def none_starting() -> Iterator[None]:
+    """No child of our own is being started in the block: what was under way is over, what is to come waits."""
+    global _held_back
+    with _lock:
+        _held_back = True
+        _lock.wait_for(lambda: not _starts)
+    try:
+        yield
+    finally:
+        with _lock:
+            _held_back = False
+            _lock.notify_all()
 
 
 def _remember(pid: int) -> None:

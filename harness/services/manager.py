@@ -76,10 +76,14 @@ class Services:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """End all that runs, each within its grace, and remove what was made for it. One's trouble is a warning."""
+    def interrupt(self) -> None:
+        """Make a `start`, under way or to come, give up. Does not wait."""
         for unit in self._units.values():
             unit.interrupt()
+
+    def stop(self) -> None:
+        """End all that runs, each within its grace, and remove what was made for it. One's trouble is a warning."""
+        self.interrupt()
         with self._one_stop:
             _walk(_reversed(self._needs), self._stop, self._stops, self._look_hurried)
 

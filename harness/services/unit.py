@@ -8,12 +8,12 @@ Nothing here knows other services but for the values that stand for them: servic
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Protocol
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.model import Service
@@ -200,7 +200,7 @@ class Unit:
         )
 
     def _start_on(self, port: int) -> None:
-        began = time.monotonic()
+        began = clock.now()
         self._values[self._name] = {"port": str(port), "host": LOOPBACK, "url": self._kind.url(port)}
         process = self._spawn(self._kind.command(port), self._kind.stop_signal)
         with self._lock:
@@ -211,14 +211,14 @@ class Unit:
             if self._needed and process.returncode is None:
                 self._ready = True
                 # Under the lock, so that the news of its death can only come after it.
-                self._notify(ServiceReady(service=self._name, seconds=time.monotonic() - began))
+                self._notify(ServiceReady(service=self._name, seconds=clock.now() - began))
                 return
         raise self._early_end(process, port)
 
     def _wait_until_ready(self, process: _Process, port: int, deadline: float) -> None:
         delay = FIRST_DELAY
         while missing := self._kind.waiting_for(port):
-            remaining = deadline - time.monotonic()
+            remaining = deadline - clock.now()
             if remaining <= 0:
                 raise InfrastructureError(
                     f"was not ready within {self._service.ready.timeout:g} s, still waiting for {missing}",
