@@ -90,9 +90,7 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        log = GroupLog(job.log)
-        log.open(f"{header_of(job, started_at)}{why}\n")
-        log.close()
+        _say_why(job, why, started_at)
         return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
     outcome = _run(inside, notify, control, warm)
     try:
@@ -107,6 +105,20 @@ def run_attempt(
         leaked=outcome.leaked or left.leaked,
         contaminates=left.contaminates,
     )
+
+
+def not_started(job: Job, why: str) -> Outcome:
+    """That of an attempt which nobody could be found to run."""
+    started_at = time.time()
+    _say_why(job, why, started_at)
+    return _outcome(job, Status.ERROR, why, (), None, started_at, 0.0)
+
+
+def _say_why(job: Job, why: str, started_at: float) -> None:
+    """In its log, where there is nothing else to be found."""
+    log = GroupLog(job.log)
+    log.open(f"{header_of(job, started_at)}{why}\n")
+    log.close()
 
 
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:

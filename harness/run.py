@@ -22,9 +22,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
-from harness import __version__, clock, signals
+from harness import __version__, clock, signals, threads
 from harness.attempt import Output
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InfrastructureError
 from harness.events import (
     AnyEvent,
     AttemptFinished,
@@ -98,7 +98,7 @@ class _Run:
         self.signals = 0
         self.pause_wanted = False
         self.services_up = False
-        self.keeper = threading.Thread(target=self.keep, name="keeper")
+        self.keeper: threading.Thread | None = None
         self.over = threading.Event()  # nothing is to run any more
         self.closed: Future[None] = Future()
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
@@ -165,9 +165,9 @@ class _Run:
 
     def begin(self) -> None:
         try:
-            self.keeper.start()
-        except RuntimeError as error:
-            self.decide(StartupFailed(f"{error}: raise `ulimit -u`, or let fewer processes run"))
+            self.keeper = threads.start(self.keep, name="keeper")
+        except InfrastructureError as error:
+            self.decide(StartupFailed(f"{error.message}. {error.cure}"))
 
     def keep(self) -> None:
         """Makes what the run stands on, and puts it away. In a thread of its own, so that the loop hears of signals
@@ -187,7 +187,7 @@ class _Run:
         self.warm.stop()
         if not self.services_up:
             self.services.interrupt()  # or their start would not end
-        if self.keeper.ident is None:
+        if self.keeper is None:
             self.put_away()
             return
         self.over.set()

@@ -8,24 +8,14 @@ import pytest
 
 HARNESS = Path(__file__).parent.parent / "harness"
 
+# One attempt, in several files.
+ATTEMPT = {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
+ATTEMPT |= {"clock", "threads"}
 # Every module or package of the house, by floor. What is not named here fails the test: a new room needs a floor.
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
-    2: {
-        "clock",
-        "process",
-        "endings",
-        "pump",
-        "profile",
-        "teststream",
-        "results",
-        "attempt",
-        "judging",
-        "grouplog",
-        "warm",
-    }
-    | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
+    2: ATTEMPT | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit", "signals"},
     5: {"cli", "__main__"},
@@ -36,19 +26,7 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit", "signals"},
-    {
-        "clock",
-        "process",
-        "endings",
-        "pump",
-        "profile",
-        "teststream",
-        "results",
-        "attempt",
-        "judging",
-        "grouplog",
-        "warm",
-    },
+    ATTEMPT,
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from harness import clock
+from harness import clock, threads
 from harness.errors import HarnessError, InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation.journal import Journal
@@ -23,7 +23,10 @@ _RENEW = TERM / 4  # seconds
 
 
 class Leases:
-    """Any thread may make and release. `kinds` are those of the entries, by name."""
+    """Any thread may make and release. `kinds` are those of the entries, by name.
+
+    Raises InfrastructureError where there can be no thread that renews.
+    """
 
     def __init__(self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None]) -> None:
         self._journal = journal
@@ -32,8 +35,7 @@ class Leases:
         self._out: dict[str, Lease] = {}  # by token: made, or being made, and not released
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-        self._heart.start()
+        self._heart = threads.start(self._beat, name="leases")
 
     def make(self, lease: Lease) -> tuple[Lease, Made]:
         """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is

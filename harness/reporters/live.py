@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness import threads
 from harness.clock import now as of_the_run
+from harness.errors import InfrastructureError
 from harness.events import (
     AttemptStarted,
     GroupFinished,
@@ -130,12 +132,10 @@ class Live:
             markup=False,
             emoji=False,
         )
-        painter = threading.Thread(target=self._paint, args=(console,), name="live", daemon=True)
         self._closing.clear()
         # Without a thread there is no display; lines are all the more important then.
-        with contextlib.suppress(RuntimeError):
-            painter.start()
-            self._painter = painter
+        with contextlib.suppress(InfrastructureError):
+            self._painter = threads.start(self._paint, console, name="live")
 
     def _drop_display(self) -> None:
         """Take the display away and print what still waits. Raises OSError where the stream is gone."""

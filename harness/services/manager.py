@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+from harness import threads
 from harness.errors import InfrastructureError
 from harness.events import Warned
 from harness.model import Plan, Service
@@ -130,7 +131,8 @@ def _walk(
     reports: SimpleQueue[_Report | None],
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do `work` for each name in a thread of its own, as soon as it is done for all that the name needs.
+    """Do `work` for each name in a thread of its own where there can be one, as soon as it is done for all that the
+    name needs.
 
     Raises the first error of `work`, or of `look`, which is called whenever something came through the queue.
     """
@@ -148,7 +150,10 @@ def _walk(
     look()
     while sorter.is_active():
         for name in sorter.get_ready():
-            threading.Thread(target=report, args=(name,), name=f"service {name}", daemon=True).start()
+            try:
+                threads.start(report, name, name=f"service {name}")
+            except InfrastructureError:  # no more of them
+                report(name)
         message = reports.get()
         look()
         if message is not None:

@@ -7,13 +7,14 @@ for moments only; after `interrupt` no process can begin any more, so `stop` lea
 Nothing here knows other services but for the values that stand for them: services.py decides who starts when.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Protocol
 
-from harness import clock
+from harness import clock, threads
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.model import Service
@@ -181,7 +182,8 @@ class Unit:
         """End it soon, whatever its grace. Does not wait; `stop` is needed all the same."""
         if process := self._process:
             shorter = (min(self._service.grace, HURRIED_GRACE), process.stop_signal)
-            threading.Thread(target=process.child.stop, args=shorter, daemon=True).start()
+            with contextlib.suppress(InfrastructureError):  # then it has its whole grace
+                threads.start(process.child.stop, *shorter, name=f"hurry service {self._name}")
 
     def _start_on_some_port(self) -> None:
         for _ in range(PORT_TRIES):
@@ -272,7 +274,7 @@ class Unit:
                     f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
                 ) from error
             self._process = process = _Process(child, stop_signal)
-        threading.Thread(target=self._watch, args=(process,), name=f"watch service {self._name}", daemon=True).start()
+        threads.start(self._watch, process, name=f"watch service {self._name}")
         return process
 
     def _resolve(self, text: str) -> str:
