@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from harness import clock
-from harness.errors import HarnessError
+from harness.errors import SHORTAGES, HarnessError, shortage
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import GroupLog, header_of, on_one_line
 from harness.judging import Judged, judge, put_together
@@ -30,10 +30,7 @@ from harness.warm import Pytest, Warm
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
     errno.E2BIG: "its arguments and environment are too long together",
-    errno.EMFILE: "too many open files: raise `ulimit -n`, or run fewer groups at a time",
-    errno.ENFILE: "too many open files on this machine: run fewer groups at a time",
-    errno.EAGAIN: "no more processes allowed: raise `ulimit -u`, or run fewer groups at a time",
-    errno.ENOMEM: "no memory for another process: run fewer groups at a time",
+    **SHORTAGES,
 }
 
 
@@ -198,7 +195,7 @@ def _processes(job: Job) -> list[Pytest]:
 
 
 def _failure(error: Exception) -> str:
-    return f"the harness failed: {type(error).__name__}: {error}"
+    return shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
 
 
 def _one_line(error: HarnessError) -> str:

@@ -24,7 +24,7 @@ from concurrent.futures import Future
 
 from harness import __version__, clock, signals, threads
 from harness.attempt import Output
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError, shortage
 from harness.events import (
     AnyEvent,
     AttemptFinished,
@@ -147,6 +147,8 @@ class _Run:
             try:
                 self.environments.open()
                 self.emit(self.run_started())
+                for warning in self.request.warnings:
+                    self.emit(Warned(message=warning))
                 self.begin()
                 self.loop(lambda: self.stopped)
             finally:
@@ -167,7 +169,7 @@ class _Run:
         try:
             self.keeper = threads.start(self.keep, name="keeper")
         except InfrastructureError as error:
-            self.decide(StartupFailed(f"{error.message}. {error.cure}"))
+            self.decide(StartupFailed(error.message))
 
     def keep(self) -> None:
         """Makes what the run stands on, and puts it away. In a thread of its own, so that the loop hears of signals
@@ -371,7 +373,8 @@ class _Run:
             self.inbox.put(StartupFailed(error.message.splitlines()[0]))
         # Whatever it is, nothing can run, and the loop must hear of it.
         except BaseException as error:
-            self.inbox.put(StartupFailed(f"the harness failed: {type(error).__name__}: {error}"))
+            why = shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
+            self.inbox.put(StartupFailed(why))
         else:
             self.inbox.put(Begin(supplies))
 

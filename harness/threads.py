@@ -1,12 +1,12 @@
 """Threads, where there may be no more of them."""
 
+import errno
 import threading
 from collections.abc import Callable
 
-from harness.errors import InfrastructureError
+from harness.errors import SHORTAGES, InfrastructureError
 
-NO_MORE = "no more threads or processes are allowed"
-CURE = "Raise `ulimit -u`, or the limit of processes of this container, or run fewer groups at a time."
+NO_MORE = SHORTAGES[errno.EAGAIN]
 
 
 def start(work: Callable[..., object], *args: object, name: str) -> threading.Thread:
@@ -15,5 +15,5 @@ def start(work: Callable[..., object], *args: object, name: str) -> threading.Th
     try:
         thread.start()
     except RuntimeError as error:
-        raise InfrastructureError(NO_MORE, CURE) from error
+        raise InfrastructureError(NO_MORE) from error
     return thread

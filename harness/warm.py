@@ -15,7 +15,6 @@ comes to be, it ends.
 
 import array
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -29,13 +28,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness import clock
+from harness.errors import SHORTAGES
 from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
 _AT_LEAST = 0.001  # seconds: with none, a socket does not wait but fails
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
-_SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _SETTINGS = (
     "pytest.toml",
     ".pytest.toml",
@@ -193,7 +192,7 @@ class _Parent:
                     os.close(goes)
             except (OSError, ValueError, Cold) as error:
                 self._end()
-                if isinstance(error, OSError) and error.errno in _SCARCE:
+                if isinstance(error, OSError) and error.errno in SHORTAGES:
                     raise  # that is nothing of the parent's, and the next attempt may have more luck
                 gone = "the process in which pytest is loaded has ended, or does not answer"
                 self._cold = str(error) if isinstance(error, Cold) else gone

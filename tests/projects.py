@@ -79,13 +79,17 @@ class Harness:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
-        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False, before: str = ""
+    ) -> subprocess.Popen[str]:
+        """`before`: what a shell does before it becomes the harness."""
+        shell = ["bash", "-c", f'{before}; exec "$0" "$@"'] if before else []
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
         if nohup:  # as `nohup harness … &` does
-            for number in before:
+            for number in handlers:
                 signal.signal(number, signal.SIG_IGN)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "harness", *words],
+            [*shell, sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
             env=self.environment() | dict(env or {}),
             stdout=subprocess.PIPE,
@@ -94,7 +98,7 @@ class Harness:
             encoding="utf-8",
             start_new_session=True,
         )
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         self.processes.append(process)
         return process
@@ -109,8 +113,8 @@ class Harness:
         stdout, stderr = process.communicate(timeout=DEADLINE)
         return Ran(process.returncode, stdout, stderr, self.directory / "logs")
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None) -> Ran:
-        return self.finish(self.start(*words, env=env))
+    def run(self, *words: str, env: Mapping[str, str] | None = None, before: str = "") -> Ran:
+        return self.finish(self.start(*words, env=env, before=before))
 
     def survivors(self) -> list[str]:
         """The command lines of all processes that carry the mark, whatever session they are in."""

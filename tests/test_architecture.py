@@ -15,7 +15,7 @@ ATTEMPT |= {"clock", "threads"}
 FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
-    2: ATTEMPT | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
+    2: ATTEMPT | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations", "descriptors"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit", "signals"},
     5: {"cli", "__main__"},

@@ -8,7 +8,7 @@ from harness.attempt import Output, Surroundings, not_started, run_attempt
 from harness.events import AnyEvent, Warned
 from harness.model import Job, Outcome
 from harness.process import Control
-from harness.threads import CURE, NO_MORE
+from harness.threads import NO_MORE
 from harness.warm import Warm
 
 
@@ -49,9 +49,9 @@ class LocalExecutor:
             self._has_threads = True
         except RuntimeError:  # no thread could be started; the work is in the pool's queue all the same
             if self._has_threads:
-                self._notify(Warned(message=f"{NO_MORE}: {job.name} waits for another group to end"))
+                self._notify(Warned(message=f"{job.name} waits for another group to end: {NO_MORE}"))
             else:
-                outcome.set_result(not_started(job, f"could not be started: {NO_MORE}. {CURE}"))
+                outcome.set_result(not_started(job, f"could not be started: {NO_MORE}"))
         return outcome
 
     def cancel(self, attempt_id: str) -> None:
