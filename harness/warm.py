@@ -27,10 +27,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from harness import clock
+from harness.errors import SHORTAGES
 from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
+_AT_LEAST = 0.001  # seconds: with none, a socket does not wait but fails
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
 _SETTINGS = (
     "pytest.toml",
@@ -170,7 +173,10 @@ class _Parent:
         inherited: Sequence[int],
         grace: float,
     ) -> Leader:
-        """A child that is ours and leads a session of its own. Raises Cold where there can be none."""
+        """A child that is ours and leads a session of its own.
+
+        Raises Cold where there can be none, OSError where there is not enough of what we need ourselves.
+        """
         with self._asking:
             if self._cold or self._is_stopped:
                 raise Cold("" if self._is_stopped else self._cold)
@@ -189,9 +195,11 @@ class _Parent:
                     os.close(waits)
                     os.close(goes)
             except (OSError, ValueError, Cold) as error:
+                self._end()
+                if isinstance(error, OSError) and error.errno in SHORTAGES:
+                    raise  # that is nothing of the parent's, and the next attempt may have more luck
                 gone = "the process in which pytest is loaded has ended, or does not answer"
                 self._cold = str(error) if isinstance(error, Cold) else gone
-                self._end()
                 raise Cold("" if self._is_stopped else self._cold) from error
             raise Cold(str(answer["cold"]))
 
@@ -257,24 +265,31 @@ class _Parent:
 
     def _send(self, message: Mapping[str, object], descriptors: Sequence[int]) -> None:
         assert self._control
+        self._control.settimeout(_ANSWERS_WITHIN)
         body = json.dumps(message).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self._control.sendmsg([len(body).to_bytes(8, "big")], rights)
         self._control.sendall(body)
 
     def _receive(self, within: float) -> dict[str, object]:
-        assert self._control
-        self._control.settimeout(within)
-        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8), "big")))
+        limit = clock.now() + within
+        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8, limit), "big"), limit))
         if not isinstance(answer, dict):
             raise ValueError("no answer")
         return answer
 
-    def _exactly(self, count: int) -> bytes:
+    def _exactly(self, count: int, limit: float) -> bytes:
         assert self._control
         data = b""
         while len(data) < count:
-            if not (some := self._control.recv(count - len(data))):
+            self._control.settimeout(max(limit - clock.now(), _AT_LEAST))
+            try:
+                some = self._control.recv(count - len(data))
+            except TimeoutError:
+                if clock.now() >= limit:
+                    raise
+                continue  # the run was paused, and so was the parent
+            if not some:
                 raise OSError("it has ended")
             data += some
         return data

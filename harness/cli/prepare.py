@@ -15,6 +15,7 @@ from typing import Any
 from harness.cli.door import Door, caution
 from harness.config.dotenv import read_env_files
 from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
+from harness.descriptors import room_for
 from harness.errors import UsageError
 from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
@@ -72,9 +73,10 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     )
     cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
     expected = estimates.seconds | dict.fromkeys(cached, 0.0)
-    services = _services(plan, selected.services, [group for group in running if group.name not in cached])
+    to_run = [group for group in running if group.name not in cached]
+    services = _services(plan, selected.services, to_run)
     _refuse_impossible(plan, running, variables, services)
-    jobs = settings.jobs if settings.parallel else 1
+    jobs, crowded = room_for(to_run, settings.jobs if settings.parallel else 1, len(services))
     predicted = None
     if settings.shuffle is None and _is_foreseeable(running, estimates):
         predicted = predict(
@@ -113,6 +115,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         predicted=predicted,
         commit=commit.commit,
         dirty=commit.dirty,
+        warnings=(crowded,) if crowded else (),
         keep_environment=settings.keep_environment,
     )
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)

@@ -135,6 +135,11 @@ class Environments:
         return {name: capacity for name, capacity in capacities.items() if capacity is not None}
 
     @property
+    def marks(self) -> dict[str, str]:
+        """The variables that all attempts of this run bear, once this is open, and nothing else does."""
+        return {"HARNESS_RUN_ID": self._run_id, "HARNESS_SHARED": self._paths["HARNESS_SHARED"]}
+
+    @property
     def hidden(self) -> frozenset[str]:
         """The variables that some group is not given; known once they are `ready`."""
         return frozenset().union(*(self._hidden(name) for name in self._entries))

@@ -10,6 +10,7 @@ This room knows nothing of groups, logs or statuses, and must not decide what an
 
 from harness.process.child import Child
 from harness.process.leader import Leader
+from harness.process.pausing import standing_still
 from harness.process.running import SIDE_VARIABLE, Control, Exit, Launch, run
 from harness.process.sessions import Sessions, read_sessions
 from harness.process.strays import Adoption, told
@@ -28,5 +29,6 @@ __all__ = [
     "read_sessions",
     "run",
     "run_tool",
+    "standing_still",
     "told",
 ]

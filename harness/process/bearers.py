@@ -74,6 +74,17 @@ def end(marks: Marks, sessions: Mapping[int, float] | None = None) -> list[str]:
         psutil.wait_procs(found, timeout=_LOOK_AGAIN)
 
 
+def bearers(marks: Marks, sessions: Collection[int]) -> list["psutil.Process"]:
+    """All that bear the marks or belong to the sessions, the oldest first: parents before their children."""
+    import psutil
+
+    found = []
+    for process in _Looks(marks, sessions).look():
+        with contextlib.suppress(psutil.Error):
+            found.append((process.create_time(), process.pid, process))
+    return [process for _, _, process in sorted(found, key=lambda each: each[:2])]
+
+
 def describe(process: "psutil.Process") -> str:
     """As `process 4711 (sleep 1000)`; without its command, where the system does not tell."""
     import psutil

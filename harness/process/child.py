@@ -34,7 +34,9 @@ class Child:
         """
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user, grace=grace)
+            self._leader = Leader.start(
+                argv, env=env, directory=directory, output=output, user=user, grace=grace, pauses=False
+            )
         finally:
             os.close(output)
         self._lock = threading.Lock()

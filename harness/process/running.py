@@ -27,6 +27,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
+from harness import clock
 from harness.endings import has_survivors
 from harness.process.leader import Leader
 from harness.profile import SAMPLER, told_peak
@@ -149,14 +150,14 @@ def run(
                 return Exit(None, None, time.time(), 0.0, 0.0, 0, timed_out=False, stopped=True, leaked=False)
             leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited, grace=grace)
             # Only now: the launch may have waited for what others need as well (warm.py).
-            started_at, started = time.time(), time.monotonic()
+            started_at, started = time.time(), clock.now()
             try:
                 with SAMPLER.watching(leader.pid) as tree:
                     pump.close_writing(stdout, *inherited)
                     spawned(leader.pid)
                     pump.watch(leader.ended)
                     timed_out, stopped = _attend(leader, pump, control, started, timeout, grace)
-                    duration = time.monotonic() - started
+                    duration = clock.now() - started
                     leaked = _linger(leader, pump, stdout)
             except BaseException:
                 leader.reap()
@@ -188,18 +189,18 @@ def _attend(
     timed_out = stopped = False
     rung = Request.NONE
     deadline = math.inf if timeout is None else started + timeout
-    while leader.ended not in pump.turn(deadline - time.monotonic()):
+    while leader.ended not in pump.turn(deadline - clock.now()):
         if control.request > rung:
             stopped = True
             rung = control.request
-        elif time.monotonic() >= deadline:
+        elif clock.now() >= deadline:
             timed_out = timed_out or rung is Request.NONE
             rung = Request(rung + 1)
         else:
             continue
         if rung is Request.CANCEL:
             leader.terminate(signal.SIGTERM)
-            deadline = time.monotonic() + grace
+            deadline = clock.now() + grace
         else:
             leader.kill_group()
             deadline = math.inf
@@ -208,10 +209,10 @@ def _attend(
 
 def _linger(leader: "Leader", pump: Pump, stdout: int) -> bool:
     """Give the rest of the group its 200 ms. Returns whether something of it is left, or holds the output."""
-    limit = time.monotonic() + _LINGER
+    limit = clock.now() + _LINGER
     pump.forget(leader.ended)
     while (held := pump.is_open(stdout)) or has_survivors(leader.pid):
-        left = limit - time.monotonic()
+        left = limit - clock.now()
         if left <= 0:
             return True
         pump.turn(left if held else min(left, _LOOK_AGAIN))

@@ -4,7 +4,7 @@ While we are a subreaper, what our descendants leave behind becomes our child. W
 process by its pid, a daemon that a test has stopped, waits until it is reaped; so that is done soon, as init does.
 
 `starting` is held around the start of every child of our own: whatever else is our child is a stray. While anything is
-started, nothing is reaped as one.
+started, nothing is reaped as one. `none_starting` holds such starts back.
 """
 
 import contextlib
@@ -16,14 +16,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from harness import threads
 from harness.process.sessions import Sessions
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN = 0.05  # seconds: nothing tells of the end of a child of which we do not know
 _LIMIT = 5.0  # seconds that what was killed has to be gone
-_lock = threading.Lock()
+_lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
+_held_back = False  # those to come wait
 _told: Sessions | None = None  # where the guardian would look for them
 
 
@@ -32,12 +34,29 @@ def starting() -> Iterator[Callable[[int, float], None]]:
     """Yields what to tell the pid of a child of our own that leads a session, and its grace in seconds."""
     global _starts
     with _lock:
+        _lock.wait_for(lambda: not _held_back)
         _starts += 1
     try:
         yield _remember
     finally:
         with _lock:
             _starts -= 1
+            _lock.notify_all()
+
+
+@contextlib.contextmanager
+def none_starting() -> Iterator[None]:
+    """No child of our own is being started in the block: what was under way is over, what is to come waits."""
+    global _held_back
+    with _lock:
+        _held_back = True
+        _lock.wait_for(lambda: not _starts)
+    try:
+        yield
+    finally:
+        with _lock:
+            _held_back = False
+            _lock.notify_all()
 
 
 def _remember(pid: int, grace: float) -> None:
@@ -80,10 +99,9 @@ class Adoption:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Without effect where the system does not let us."""
+        """Without effect where the system does not let us. Raises InfrastructureError where no thread can be had."""
         if _be_subreaper(1):
-            self._thread = threading.Thread(target=self._work, name="strays", daemon=True)
-            self._thread.start()
+            self._thread = threads.start(self._work, name="strays")
 
     @property
     def is_on(self) -> bool:
