@@ -1,8 +1,8 @@
 """One attempt of a group: picklable job in, picklable outcome out, on any machine.
 
-`run_attempt` writes the header line into the group's log, runs the job's process, sends its output to the log byte for
-byte and to `notify`, follows its tests, and judges how it ended. Deadlines run in here, so that nobody has to reach a
-remote machine in time.
+`run_attempt` writes the header line into the group's log, runs the job's process, sends its output to the log, and what
+gets into the log to `notify`, follows its tests, and judges how it ended. Deadlines run in here, so that nobody has to
+reach a remote machine in time.
 
 It never raises: whatever goes wrong is an outcome. A process that we signalled has never passed, nor has one that ended
 in the middle of its tests. It must not decide what follows from an outcome (retry, skip, stop).
@@ -18,8 +18,10 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.events import AnyEvent, AttemptSpawned
-from harness.grouplog import GroupLog, header_of, on_one_line
+from harness.grouplog import header_of, on_one_line
 from harness.judging import Judged, judge, put_together
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, Leader, run
 from harness.results import KnownTests, Report, report_of
@@ -75,12 +77,14 @@ def run_attempt(
     control: Control | None = None,
     surroundings: Surroundings | None = None,
     warm: Warm | None = None,
+    secrets: Secrets | None = None,
 ) -> Outcome:
     """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it; `warm` may fork
-    its processes."""
+    its processes. Of `secrets` nothing gets into the log; events hold them still."""
     control = control or Control()
+    secrets = secrets or Secrets()
     if surroundings is None:
-        return _run(job, notify, control, warm)
+        return _run(job, notify, control, warm, secrets)
     started_at, started = time.time(), time.monotonic()
     try:
         inside = surroundings.enter(job, control)
@@ -89,11 +93,11 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        log = GroupLog(job.log)
-        log.open(f"{header_of(job, started_at)}{why}\n")
+        log = LogFile(job.log, secrets)
+        log.open() and log.write_line(header_of(job, started_at)) and log.write_line(why)
         log.close()
         return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
-    outcome = _run(inside, notify, control, warm)
+    outcome = _run(inside, notify, control, warm, secrets)
     try:
         left = surroundings.leave(inside, outcome.status)
     except Exception as error:
@@ -108,19 +112,18 @@ def run_attempt(
     )
 
 
-def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
+def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets: Secrets) -> Outcome:
     started_at, started = time.time(), time.monotonic()
-    log = GroupLog(job.log)
+    log = LogFile(job.log, secrets, limit=job.log_limit, show=lambda data: notify(Output(job.name, data)))
 
     def output(data: bytes) -> None:
-        if not log.write(data):
-            control.cancel()
         if source and job.results:
             source.feed(data)
-        notify(Output(job.name, data))
+        if not log.write(data):
+            control.cancel()
 
     def note(reason: str) -> None:
-        log.write(f"=== a pytest of its own: {on_one_line(reason)}\n".encode(errors="backslashreplace"))
+        log.write_line(f"=== a pytest of its own: {on_one_line(reason)}")
 
     def spawned(pid: int) -> None:
         notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=argv))
@@ -133,7 +136,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
     reason = ""
     failed_tests: tuple[str, ...] = ()
     try:
-        if not log.open(header_of(job, started_at)):
+        if not (log.open() and log.write_line(header_of(job, started_at))):
             status = Status.ERROR
         elif not control.request:
             for process in processes:
@@ -142,7 +145,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
                 source = _source(job, tests)
                 if len(processes) > 1:
                     which = f"process {len(ends) + 1} of {len(processes)}: {process.tests[0]}"
-                    log.write_line(f"=== {on_one_line(which)}\n")
+                    log.write_line(f"=== {on_one_line(which)}")
                 ended = run(
                     argv,
                     env=job.env,

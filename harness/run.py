@@ -39,7 +39,8 @@ from harness.events import (
 from harness.executors import EXECUTORS
 from harness.files import RunFiles
 from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.jobs import DEFAULTS, learn_secrets, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.masking.events import masked
 from harness.model import Group, Outcome
 from harness.partlog import with_log_in_place
 from harness.reporters import Reporters
@@ -105,6 +106,7 @@ class _Run:
             files_log=files.service_log,
             notify=self.inbox.put,
             run_id=files.run_id,
+            secrets=request.secrets,
         )
         self.environments = Environments(
             request.plan,
@@ -115,13 +117,14 @@ class _Run:
             notify=self.inbox.put,
             has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
+            secrets=request.secrets,
         )
         self.warm = Warm(
             warm_processes(request, self.starting()),
             variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
             warn=lambda message: self.inbox.put(Warned(message=message)),
         )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
+        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm, request.secrets)
         self.dispatcher = Dispatcher(
             split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
@@ -143,6 +146,7 @@ class _Run:
             try:
                 self.environments.open()
                 self.emit(self.run_started())
+                self.warn_of_short_secrets()
                 start_up.start()
                 self.loop()
             finally:
@@ -266,12 +270,18 @@ class _Run:
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
+        event = masked(event, self.request.secrets) if self.request.secrets else event
         stamped = Stamped(self.seq, time.time(), time.monotonic() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
             self.inbox.put(warning)
         if len(self.reporters.failures) > failures:
             self.inbox.put(JournalLost(self.reporters.failures[-1]))
+
+    def warn_of_short_secrets(self) -> None:
+        """Any thread may call."""
+        for name in self.request.secrets.refused():
+            self.inbox.put(Warned(message=f"the value of {name} is not masked: it has fewer than 4 characters"))
 
     # --- made once
 
@@ -308,6 +318,7 @@ class _Run:
         try:
             self.services.start()
             self.services_up = True
+            learn_secrets(self.request, self.services.values)
             supplies = {
                 name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
                 for name, it in self.environments.ready().items()

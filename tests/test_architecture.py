@@ -13,6 +13,7 @@ FLOORS = {
     0: {"model", "past", "events", "errors", "values"},
     1: {"config", "planning", "scheduling", "record", "statistics", "merging", "naming"},
     2: {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
+    | {"logfile", "masking"}
     | {"files", "ports", "history", "fingerprint", "git", "terminal", "installations"},
     3: {"runners", "executors", "reporters", "services", "isolation", "verify", "partlog"},
     4: {"run", "request", "jobs", "visit"},
@@ -24,7 +25,8 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit"},
-    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"},
+    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
+    | {"logfile", "masking", "files"},
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.process import SIDE_VARIABLE, Child, Control, Exit, ToolError, run, run_tool
 from harness.profile import Sampler
 
@@ -490,7 +492,9 @@ class TestUpkeep:
 
 
 def child(script: str, log: Path, **changes: Any) -> Child:
-    return Child(["bash", "-c", script], env=dict(os.environ), directory="/", log=log, **changes)
+    return Child(
+        ["bash", "-c", script], env=dict(os.environ), directory="/", log=LogFile(str(log), Secrets()), **changes
+    )
 
 
 def reads(log: Path, text: str) -> Callable[[], bool]:
@@ -557,7 +561,7 @@ class TestChild:
     def test_cannot_be_started(self, tmp_path: Path) -> None:
         before = open_descriptors()
         with pytest.raises(FileNotFoundError):
-            Child(["/no/such/program"], env={}, directory="/", log=tmp_path / "log")
+            Child(["/no/such/program"], env={}, directory="/", log=LogFile(str(tmp_path / "log"), Secrets()))
         assert open_descriptors() <= before
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

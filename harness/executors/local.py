@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.attempt import Output, Surroundings, run_attempt
 from harness.events import AnyEvent
+from harness.masking import Secrets
 from harness.model import Job, Outcome
 from harness.process import Control
 from harness.warm import Warm
@@ -20,12 +21,14 @@ class LocalExecutor:
         notify: Callable[[AnyEvent | Output], None],
         surroundings: Surroundings | None = None,
         warm: Warm | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around
-        each; `warm` may fork their processes."""
+        each; `warm` may fork their processes; `secrets` are masked in their logs."""
         self._notify = notify
         self._surroundings = surroundings
         self._warm = warm
+        self._secrets = secrets
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
         self._lock = threading.Lock()
         self._controls: dict[str, Control] = {}  # by attempt id, of those that have not ended
@@ -58,7 +61,7 @@ class LocalExecutor:
 
     def _run(self, job: Job, control: Control) -> Outcome:
         try:
-            return run_attempt(job, self._notify, control, self._surroundings, self._warm)
+            return run_attempt(job, self._notify, control, self._surroundings, self._warm, self._secrets)
         finally:
             with self._lock:
                 del self._controls[job.attempt_id]

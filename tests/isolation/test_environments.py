@@ -16,6 +16,7 @@ from harness.isolation.environments import Environments
 from harness.isolation.kept import kept_environment
 from harness.isolation.lease import Capacity, Context
 from harness.isolation.shared import Shared
+from harness.masking import Secrets
 from harness.model import Budget, Isolation, Job, Plan, Status
 from harness.process import Control
 from harness.pytest_plugin.harness_fixtures.budgets import known
@@ -66,6 +67,7 @@ class Scene:
             services=self.services,
             notify=self.events.append,
             keep=keep,
+            secrets=Secrets(),
         )
 
     def job(self, group: str = "g", attempt: int = 1, *, isolate: tuple[str, ...] | None = None, **fields: Any) -> Job:
