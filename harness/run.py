@@ -25,6 +25,7 @@ from concurrent.futures import Future
 
 from harness import __version__
 from harness.attempt import Output
+from harness.backlog import Backlog
 from harness.errors import HarnessError
 from harness.events import (
     AnyEvent,
@@ -98,6 +99,7 @@ class _Run:
         self.signals = 0
         self.services_up = False
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
+        self.backlog = Backlog()
         self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
         self.services = Services(
             request.plan,
@@ -184,8 +186,10 @@ class _Run:
 
     def observed(self, arrival: AnyEvent | Output) -> None:
         """Called in the threads of attempts. Output that nobody looks at must not pile up in the inbox."""
-        if self.request.shows_output or not isinstance(arrival, Output):
+        if not isinstance(arrival, Output):
             self.inbox.put(arrival)
+        elif self.request.shows_output and (output := self.backlog.let_in(arrival)):
+            self.inbox.put(output)
 
     def loop(self) -> None:
         while not self.stopped:
@@ -215,18 +219,23 @@ class _Run:
         if arrival is LOOK:
             return
         if isinstance(arrival, Output):
-            if self.dispatcher.stopped_by:
-                return  # it is in the log; what a flood has left in the inbox would be shown for minutes
-            for warning in self.reporters.output(arrival.group, arrival.data):
-                self.emit(warning)
+            self.show(arrival.group, arrival.data)
+            self.backlog.out(arrival)
         elif isinstance(arrival, Input):
             if isinstance(arrival, AttemptEnded):
+                self.show(arrival.outcome.name, self.backlog.end(arrival.outcome.name))
                 self.emit(AttemptFinished(outcome=arrival.outcome))
             self.decide(arrival)
         else:
             self.emit(arrival)
             if isinstance(arrival, ServiceFailed):
                 self.decide(ServiceDown(arrival.service, arrival.reason))
+
+    def show(self, group: str, output: bytes) -> None:
+        # Of a run that stops it is in the logs; what a flood has left in the inbox would be shown for minutes.
+        if output and not self.dispatcher.stopped_by:
+            for warning in self.reporters.output(group, output):
+                self.emit(warning)
 
     def drain(self) -> None:
         """Takes what arrived while things were put away, so that no event is lost."""
