@@ -82,7 +82,7 @@ def run_attempt(
     """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it; `warm` may fork
     its processes. Of `secrets` nothing gets into the log; events hold them still."""
     control = control or Control()
-    secrets = secrets or Secrets()
+    secrets = Secrets() if secrets is None else secrets
     if surroundings is None:
         return _run(job, notify, control, warm, secrets)
     started_at, started = time.time(), time.monotonic()
@@ -141,7 +141,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets:
         elif not control.request:
             for process in processes:
                 argv = (*process.argv, *process.tests)
-                tests = KnownTests(job.group, job.attempt, notify, job.part)
+                tests = KnownTests(job.group, job.attempt, notify, job.part, secrets.text)
                 source = _source(job, tests)
                 if len(processes) > 1:
                     which = f"process {len(ends) + 1} of {len(processes)}: {process.tests[0]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.files import RunFiles
 from harness.model import Group, Job
-from harness.planning.substitute import substitute
+from harness.planning.substitute import references, substitute
 from harness.planning.variables import environment_of, group_variables
 from harness.request import Request
 from harness.runners import PLUGIN_DIRECTORY, runner_for
@@ -44,10 +44,10 @@ def run_variables(request: Request, run_id: str, values: Values) -> dict[str, st
 
 
 def learn_secrets(request: Request, values: Values) -> None:
-    """Those among the variables of all groups of the run, with what the plan says in them of services put in."""
+    """Those among the variables of groups in which the plan speaks of services, once these are up."""
     own = [group.env for phase in request.phases for group in phase.groups if group.env]
     for env in (request.plan.env, environment_of(request.plan, request.environment).env, *own):
-        request.secrets.learn({name: substitute(text, {}, values) for name, text in env.items()})
+        request.secrets.learn({name: substitute(text, {}, values) for name, text in env.items() if references(text)})
 
 
 def parent_variables(request: Request, run_id: str, values: Values, hidden: Collection[str]) -> dict[str, str]:

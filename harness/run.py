@@ -148,7 +148,8 @@ class _Run:
             try:
                 self.environments.open()
                 self.emit(self.run_started())
-                self.warn_of_short_secrets()
+                for warning in self.request.secrets.warnings():
+                    self.emit(Warned(message=warning))
                 start_up.start()
                 self.loop()
             finally:
@@ -279,18 +280,13 @@ class _Run:
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
-        event = masked(event, self.request.secrets) if self.request.secrets else event
+        event = event if self.request.secrets.is_empty else masked(event, self.request.secrets)
         stamped = Stamped(self.seq, time.time(), time.monotonic() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
             self.inbox.put(warning)
         if len(self.reporters.failures) > failures:
             self.inbox.put(JournalLost(self.reporters.failures[-1]))
-
-    def warn_of_short_secrets(self) -> None:
-        """Any thread may call."""
-        for name in self.request.secrets.refused():
-            self.inbox.put(Warned(message=f"the value of {name} is not masked: it has fewer than 4 characters"))
 
     # --- made once
 

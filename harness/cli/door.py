@@ -35,7 +35,7 @@ class Door:
     @classmethod
     def at(cls, project: Path | None, environment: str, secrets: Secrets | None = None) -> "Door":
         """`project` is what --project says; without it the current directory."""
-        return cls((project or Path.cwd()).resolve(), environment, secrets or Secrets())
+        return cls((project or Path.cwd()).resolve(), environment, Secrets() if secrets is None else secrets)
 
     @cached_property
     def project(self) -> Path:

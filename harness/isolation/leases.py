@@ -58,6 +58,8 @@ class Leases:
                 raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
             raise
         self._secrets.learn_given(made.variables, made.secret)
+        for warning in self._secrets.warnings():
+            self.warn(warning)
         lease = self._out[lease.token]
         seconds = time.monotonic() - began
         self._notify(

@@ -60,6 +60,8 @@ def _escaped(secret: str) -> Iterator[bytes]:
         in_ascii.replace("/", "\\/"),  # PHP
         re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", in_json),  # Go
         repr(secret)[1:-1],
+        ascii(secret)[1:-1],
+        secret.encode("unicode_escape").decode(),  # pytest, in the id of a test
         repr(data)[2:-1],
         html.escape(secret),
         html.escape(secret, quote=False),

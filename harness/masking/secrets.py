@@ -45,8 +45,9 @@ class Secrets:
         self._first: frozenset[int] = frozenset()  # bytes with which forms begin
         self._inner: frozenset[int] = frozenset()  # bytes after which a form may go on
 
-    def __bool__(self) -> bool:
-        return bool(self._anchors)
+    @property
+    def is_empty(self) -> bool:
+        return not self._anchors
 
     def learn(self, variables: Mapping[str, str]) -> None:
         """The secrets among the variables of a run, a group or a service."""
@@ -56,12 +57,12 @@ class Secrets:
         """The values of those variables are `secret`; of an address with a password in it, the password."""
         self._learn((name, part) for name in secret for part in passwords_in(variables[name]) or (variables[name],))
 
-    def refused(self) -> list[str]:
-        """The variables that should be masked and whose values are too short for it, each told once."""
+    def warnings(self) -> list[str]:
+        """What people should know of what cannot be masked, each told once."""
         with self._lock:
             fresh = [name for name, is_told in self._refused.items() if not is_told]
             self._refused.update(dict.fromkeys(fresh, True))
-        return fresh
+        return [f"the value of {name} is not masked: it has fewer than {SHORTEST} characters" for name in fresh]
 
     def text(self, text: str) -> str:
         """The text, masked."""

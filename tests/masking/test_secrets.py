@@ -46,6 +46,8 @@ ENCODINGS = {
     "JSON of Go": escaped_by_go,
     "JSON of bytes": lambda text: repr(text.encode()),
     "repr": repr,
+    "ASCII": ascii,
+    "id of a test": lambda text: text.encode("unicode_escape").decode(),
     "in a list": lambda text: repr([text]),
     "URL": quote,
     "URL, all of it": lambda text: quote(text, safe=""),
@@ -102,7 +104,8 @@ def test_what_is_no_secret_stays_the_same_object() -> None:
     text = "nothing here, s3cr3 and no more"
     assert knowing(CANARY).text(text) is text
     assert Secrets().text(text) is text
-    assert not Secrets()
+    assert Secrets().is_empty
+    assert not knowing(CANARY).is_empty
 
 
 def test_text_that_is_no_utf8() -> None:
@@ -195,8 +198,8 @@ def test_one_that_is_too_short_is_named_once_and_not_masked() -> None:
     secrets = Secrets(["PIN", "NONE", "EMPTY"])
     secrets.learn({"PIN": "123", "EMPTY": ""})
     secrets.learn({"PIN": "123"})
-    assert secrets.refused() == ["PIN"]
-    assert secrets.refused() == []
+    assert secrets.warnings() == ["the value of PIN is not masked: it has fewer than 4 characters"]
+    assert secrets.warnings() == []
     assert secrets.text("123") == "123"
 
 
