@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.files import RunFiles
 from harness.model import Group, Job
-from harness.planning.substitute import substitute
-from harness.planning.variables import group_variables
+from harness.planning.substitute import references, substitute
+from harness.planning.variables import environment_of, group_variables
 from harness.request import Request
 from harness.runners import PLUGIN_DIRECTORY, runner_for
 from harness.scheduling.parts import parts_of
@@ -42,6 +42,13 @@ def variables(request: Request, group: Group, files: RunFiles, values: Values) -
 def run_variables(request: Request, files: RunFiles, values: Values) -> dict[str, str]:
     """Those of the whole run, which no group's own are among."""
     return variables(request, Group(name="", phase="", services=request.services), files, values)
+
+
+def learn_secrets(request: Request, values: Values) -> None:
+    """Those among the variables of groups in which the plan speaks of services, once these are up."""
+    own = [group.env for phase in request.phases for group in phase.groups if group.env]
+    for env in (request.plan.env, environment_of(request.plan, request.environment).env, *own):
+        request.secrets.learn({name: substitute(text, {}, values) for name, text in env.items() if references(text)})
 
 
 def parent_variables(request: Request, files: RunFiles, values: Values, hidden: Collection[str]) -> dict[str, str]:
@@ -90,6 +97,7 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
         results=group.results,
         isolate=group.isolate,
         workers=group.workers,
+        log_limit=request.plan.log_limit,
     )
 
 

@@ -24,6 +24,7 @@ from concurrent.futures import Future
 
 from harness import __version__, clock, signals, threads
 from harness.attempt import Output
+from harness.backlog import Backlog
 from harness.errors import HarnessError, InfrastructureError, shortage
 from harness.events import (
     AnyEvent,
@@ -40,7 +41,8 @@ from harness.events import (
 from harness.executors import EXECUTORS
 from harness.files import RunFiles
 from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.jobs import DEFAULTS, learn_secrets, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.masking.events import masked
 from harness.model import Group, Outcome
 from harness.partlog import with_log_in_place
 from harness.process import Adoption, standing_still
@@ -102,6 +104,7 @@ class _Run:
         self.over = threading.Event()  # nothing is to run any more
         self.closed: Future[None] = Future()
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
+        self.backlog = Backlog()
         self.wakes: list[tuple[float, str]] = []  # a heap: time of the clock, attempt id
         self.adoption = Adoption()
         self.services = Services(
@@ -111,6 +114,7 @@ class _Run:
             files_log=files.service_log,
             notify=self.inbox.put,
             run_id=files.run_id,
+            secrets=request.secrets,
         )
         self.environments = Environments(
             request.plan,
@@ -122,6 +126,7 @@ class _Run:
             has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
             left_behind=lambda: self.adoption.has_any,
+            secrets=request.secrets,
         )
         self.warm = Warm(
             warm_processes(request, self.starting()),
@@ -129,7 +134,7 @@ class _Run:
             variables=lambda: parent_variables(request, files, self.services.values, self.environments.hidden),
             warn=lambda message: self.inbox.put(Warned(message=message)),
         )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
+        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm, request.secrets)
         self.dispatcher = Dispatcher(
             split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
@@ -151,7 +156,7 @@ class _Run:
                 self.adoption.begin()
                 self.environments.open()
                 self.emit(self.run_started())
-                for warning in self.request.warnings:
+                for warning in (*self.request.warnings, *self.request.secrets.warnings()):
                     self.emit(Warned(message=warning))
                 self.begin()
                 self.loop(lambda: self.stopped)
@@ -236,8 +241,10 @@ class _Run:
 
     def observed(self, arrival: AnyEvent | Output) -> None:
         """Called in the threads of attempts. Output that nobody looks at must not pile up in the inbox."""
-        if self.request.shows_output or not isinstance(arrival, Output):
+        if not isinstance(arrival, Output):
             self.inbox.put(arrival)
+        elif self.request.shows_output and (output := self.backlog.let_in(arrival)):
+            self.inbox.put(output)
 
     def loop(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
@@ -278,18 +285,23 @@ class _Run:
         if arrival is LOOK:
             return
         if isinstance(arrival, Output):
-            if self.dispatcher.stopped_by:
-                return  # it is in the log; what a flood has left in the inbox would be shown for minutes
-            for warning in self.reporters.output(arrival.group, arrival.data):
-                self.emit(warning)
+            self.show(arrival.group, arrival.data)
+            self.backlog.out(arrival)
         elif isinstance(arrival, Input):
             if isinstance(arrival, AttemptEnded):
+                self.show(arrival.outcome.name, self.backlog.end(arrival.outcome.name))
                 self.emit(AttemptFinished(outcome=arrival.outcome))
             self.decide(arrival)
         else:
             self.emit(arrival)
             if isinstance(arrival, ServiceFailed):
                 self.decide(ServiceDown(arrival.service, arrival.reason))
+
+    def show(self, group: str, output: bytes) -> None:
+        # Of a run that stops it is in the logs; what a flood has left in the inbox would be shown for minutes.
+        if output and not self.dispatcher.stopped_by:
+            for warning in self.reporters.output(group, output):
+                self.emit(warning)
 
     def drain(self) -> None:
         """Takes what arrived while things were put away, so that no event is lost."""
@@ -333,6 +345,7 @@ class _Run:
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
+        event = event if self.request.secrets.is_empty else masked(event, self.request.secrets)
         stamped = Stamped(self.seq, time.time(), clock.now() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
@@ -374,6 +387,7 @@ class _Run:
         try:
             self.services.start()
             self.services_up = True
+            learn_secrets(self.request, self.services.values)
             supplies = {
                 name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
                 for name, it in self.environments.ready().items()

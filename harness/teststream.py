@@ -75,7 +75,8 @@ class TestStream:
             try:
                 message = _decoder.decode(line)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                self._warn(f"{line[:80]!r}: {error}")
+                shown = self._tests.mask(line.decode(errors="backslashreplace"))
+                self._warn(f"{shown[:80]!r}: {error}")
             else:
                 self._receive(message)
 

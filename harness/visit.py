@@ -72,6 +72,7 @@ def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify:
             files_log=files.service_log,
             notify=notify,
             run_id=run_id,
+            secrets=request.secrets,
         )
         environments = Environments(
             request.plan,
@@ -80,6 +81,7 @@ def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify:
             variables=lambda: run_variables(request, files, services.values),
             services=services.values,
             notify=notify,
+            secrets=request.secrets,
         )
         with ExitStack() as exits:
             exits.callback(services.stop)

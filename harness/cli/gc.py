@@ -69,7 +69,9 @@ def gc(door: Door, kept: bool) -> int:
 
 def _variables(door: Door) -> dict[str, str]:
     dotenv = read_env_files(door.project, door.plan.env_files)
-    return run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+    variables = run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+    door.secrets.learn(variables)
+    return variables
 
 
 def _kinds(door: Door, variables: dict[str, str]) -> dict[str, Kind]:

@@ -15,6 +15,7 @@ import click
 from harness import __version__
 from harness.cli.door import Door, complain
 from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage
+from harness.masking import Secrets
 
 # In the order in which --help shows them. A command is `harness.cli.MODULE:FUNCTION`.
 COMMANDS = {
@@ -83,7 +84,7 @@ def cli(ctx: click.Context, project: Path | None, environment: str) -> None:
 
     Through exec.sh the environment comes first: ./exec.sh ENVIRONMENT COMMAND [OPTIONS].
     """
-    ctx.obj = Door.at(project, environment)
+    ctx.obj = Door.at(project, environment, ctx.obj)
 
 
 def main() -> int:
@@ -91,8 +92,9 @@ def main() -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    secrets = Secrets()
     try:
-        code = cli.main(prog_name="harness", standalone_mode=False)
+        code = cli.main(prog_name="harness", standalone_mode=False, obj=secrets)
         _flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -102,7 +104,7 @@ def main() -> int:
             click.echo(f"The environment comes first, as in: ./exec.sh local {word}", err=True)
         return ExitCode.USAGE
     except HarnessError as error:
-        return complain(error)
+        return complain(secrets.error(error))
     except (click.Abort, KeyboardInterrupt):
         return die_of(signal.SIGINT)
     except BrokenPipeError:
@@ -112,7 +114,7 @@ def main() -> int:
         if why := shortage(error):
             return complain(InfrastructureError(why))
         # Not Python's own 1, which says that tests failed.
-        traceback.print_exc()
+        click.echo(secrets.text(traceback.format_exc()), nl=False, err=True)
         click.echo("error: this is a bug of the harness; please report it with the lines above", err=True)
         return ExitCode.INTERNAL
     if code is not None and code > 128:

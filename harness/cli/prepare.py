@@ -53,6 +53,9 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     plan = door.plan
     dotenv = read_env_files(door.project, plan.env_files)
     variables = run_variables(plan, door.environment, shell, dotenv)
+    door.secrets.learn(variables)
+    for group in plan.groups:
+        door.secrets.learn(group.env)
     settings = resolve(given, variables, plan)
     plan = apply(plan, settings)
     if not settings.list and not settings.dry_run:
@@ -105,6 +108,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         filters=_filters(settings),
         pytest=PytestOptions(markers=settings.markers, keyword=settings.keyword),
         python=str(door.project / plan.python) if plan.python else sys.executable,
+        secrets=door.secrets,
         shows_output=settings.verbose or bool(settings.tests),
         estimates=expected,
         cached=cached,

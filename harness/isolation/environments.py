@@ -27,10 +27,11 @@ from harness.isolation.journal import LEASES, Journal
 from harness.isolation.kept import forget_environment, keep_environment
 from harness.isolation.lease import Capacity, Context, Kind, Lease, Made, new_token, project_id
 from harness.isolation.leases import Leases
-from harness.isolation.options import origin_of, services_of, variables_of
+from harness.isolation.options import origin_of, secret_variables_of, services_of, variables_of
 from harness.isolation.shared import Shared
 from harness.isolation.sweep import sweep
 from harness.isolation.watch import Watch
+from harness.masking import Secrets
 from harness.model import Isolation, Job, Plan, Status
 from harness.process import Control
 from harness.process.bearers import attempt_marks, end, leftovers
@@ -75,11 +76,12 @@ class Environments:
         has_tests: bool = True,
         keep: bool = False,
         left_behind: Callable[[], bool] = lambda: False,
+        secrets: Secrets,
     ) -> None:
         """`used`: the entries that groups of this run have. `variables` are the run's, and `services` says where each
         stands: both are asked once the services are up. `has_tests`: some group is run by pytest, so that a test may
         want to run alone. `keep`: the environments of groups that fail stay. `left_behind`: whether any process has
-        outlived an attempt; whose it was is found by its marks."""
+        outlived an attempt; whose it was is found by its marks. `secrets` learns what leases hand over."""
         project = Path(plan.project)
         self._plan = plan
         self._entries: dict[str, Isolation] = {entry.name: entry for entry in plan.isolation if entry.name in used}
@@ -89,6 +91,7 @@ class Environments:
         self._has_tests = has_tests
         self._keep = keep
         self._left_behind = left_behind
+        self._secrets = secrets
         self._project = project
         self._stopping = threading.Event()
         self._kept: dict[str, list[Lease]] = {}  # by group or part: of its last attempt that failed
@@ -110,7 +113,7 @@ class Environments:
         if not self._entries:
             return
         try:
-            self._leases = Leases(Journal.open(self._journals, self._run_id), self._kinds, self._notify)
+            self._leases = Leases(Journal.open(self._journals, self._run_id), self._kinds, self._notify, self._secrets)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the journal of leases in {self._journals}: {error.strerror or error}",
@@ -125,6 +128,7 @@ class Environments:
         self._given = self._variables()
         context = Context(self._project, project_id(self._project), self._run_id, self._given, stopping=self._stopping)
         for name, entry in self._entries.items():
+            self._secrets.learn_given(self._given, secret_variables_of(entry))
             self._kinds[name] = kind_of(entry, context, self._services)
         if self._leases:
             self._sweep()

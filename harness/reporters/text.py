@@ -109,7 +109,7 @@ def _block(file: BinaryIO, part: str) -> tuple[int, int]:
     """Where the last block of a log with the header line of this part begins and ends; all of it if there is none."""
     at = start = end = 0
     inside = False
-    for line in file:
+    for line in iter(lambda: file.readline(TAIL_BYTES), b""):  # a line may be as long as the log
         if header := _HEADER.match(line):
             end = at if inside else end
             inside = header[1] == part.encode()

@@ -51,8 +51,8 @@ class Sink:
                 id=test,
                 status=status,
                 duration=seconds if math.isfinite(seconds) and seconds > 0 else 0.0,
-                message=message_of(message),
-                details=str(Excerpt(details)),
+                message=message_of(self.tests.mask(message)),
+                details=str(Excerpt(self.tests.mask(details))),
             )
         )
 

@@ -17,6 +17,8 @@ from typing import Protocol
 from harness import clock, threads
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.model import Service
 from harness.planning.substitute import substitute
 from harness.ports import LOOPBACK, Owner, PortChooser, is_taken, owner_of
@@ -116,6 +118,8 @@ class Unit:
         run_id: str,
         env: Mapping[str, str],
         log: Path,
+        log_limit: int | None,
+        secrets: Secrets,
         ports: PortChooser,
         values: MutableMapping[str, dict[str, str]],
         notify: Notify,
@@ -124,6 +128,8 @@ class Unit:
         self._service = service
         self._env = env
         self._log = log
+        self._log_limit = log_limit
+        self._secrets = secrets
         self._ports = ports
         self._values = values
         self._notify = notify
@@ -264,6 +270,8 @@ class Unit:
     def _spawn(self, argv: Sequence[str], stop_signal: int) -> _Process:
         own = {name: self._resolve(value) for name, value in self._service.env.items()}
         env = {**self._env, **own, **self._marks}
+        self._secrets.learn(own)
+        log = LogFile(str(self._log), self._secrets, limit=self._log_limit)
         with self._lock:
             if not self._needed:
                 raise NotNeeded
@@ -272,7 +280,7 @@ class Unit:
                     argv,
                     env=env,
                     directory=self._kind.directory,
-                    log=self._log,
+                    log=log,
                     user=self._kind.user,
                     grace=self._service.grace,
                 )

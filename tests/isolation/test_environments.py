@@ -17,6 +17,7 @@ from harness.isolation.environments import Environments
 from harness.isolation.kept import kept_environment
 from harness.isolation.lease import Capacity, Context
 from harness.isolation.shared import Shared
+from harness.masking import Secrets
 from harness.model import Budget, Isolation, Job, Plan, Status
 from harness.process import Control
 from harness.pytest_plugin.harness_fixtures.budgets import known
@@ -76,6 +77,7 @@ class Scene:
             notify=self.events.append,
             keep=keep,
             left_behind=left_behind,
+            secrets=Secrets(),
         )
 
     def job(self, group: str = "g", attempt: int = 1, *, isolate: tuple[str, ...] | None = None, **fields: Any) -> Job:

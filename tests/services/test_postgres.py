@@ -24,6 +24,7 @@ import pytest
 from harness import installations
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceStarted
+from harness.masking import Secrets
 from harness.model import Plan, Ready, Service
 from harness.ports import PortChooser, is_taken
 from harness.services import Services, postgres
@@ -100,6 +101,7 @@ class Stage:
             files_log=lambda _: self.log,
             notify=self.events.put,
             run_id=self.run_id,
+            secrets=Secrets(),
         )
 
     @contextlib.contextmanager
@@ -519,6 +521,7 @@ class TestTrouble:
             files_log=lambda _: stage.log,
             notify=stage.events.put,
             run_id=stage.run_id,
+            secrets=Secrets(),
         )
         with pytest.raises(InfrastructureError, match="still waiting for the server to accept connections"):
             services.start()

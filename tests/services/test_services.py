@@ -18,6 +18,7 @@ import pytest
 
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
+from harness.masking import Secrets
 from harness.model import Plan, Ready, Service
 from harness.ports import PortChooser, is_taken
 from harness.services import Services
@@ -97,6 +98,7 @@ class Stage:
             files_log=self.log,
             notify=self.notify,
             run_id="RUN",
+            secrets=Secrets(),
         )
         return self.services
 

@@ -29,8 +29,9 @@ from urllib.parse import quote, urlsplit
 
 from harness import clock
 from harness.errors import InfrastructureError
-from harness.isolation.secrecy import gives_away
+from harness.isolation.options import PLAIN_HEADERS
 from harness.isolation.tenant.answers import pick
+from harness.masking.forms import gives_away
 
 if TYPE_CHECKING:
     from requests import Response
@@ -45,7 +46,6 @@ _UNDECIDED = (  # of 4xx: the same request may be carried out at another time, o
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
-_PLAIN_HEADERS = ("accept", "content-type", "user-agent")  # all others may carry a secret
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 
 
@@ -137,7 +137,7 @@ class Client:
 
     def shows(self, text: str) -> str:
         """The text, if it may be shown: it does not give the key away."""
-        secrets = [self.key, *(value for name, value in self.headers.items() if name.lower() not in _PLAIN_HEADERS)]
+        secrets = [self.key, *(value for name, value in self.headers.items() if name.lower() not in PLAIN_HEADERS)]
         return "(hidden: it holds the platform's key)" if any(gives_away(text, it) for it in secrets if it) else text
 
     @property
