@@ -15,6 +15,7 @@ import click
 from harness import __version__
 from harness.cli.door import Door, complain
 from harness.errors import ExitCode, HarnessError
+from harness.reporters.text import printable
 
 # In the order in which --help shows them. A command is `harness.cli.MODULE:FUNCTION`.
 COMMANDS = {
@@ -97,7 +98,7 @@ def main() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         if (word := _environment(sys.argv)) in COMMANDS:
             click.echo(f"The environment comes first, as in: ./exec.sh local {word}", err=True)
         return ExitCode.USAGE
@@ -110,12 +111,19 @@ def main() -> int:
         return ExitCode.OK
     except Exception:
         # Not Python's own 1, which says that tests failed.
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            click.echo(printable(line), err=True)
         click.echo("error: this is a bug of the harness; please report it with the lines above", err=True)
         return ExitCode.INTERNAL
     if code is not None and code > 128:
         return die_of(code - 128)
     return code or ExitCode.OK
+
+
+def _show(error: click.ClickException) -> None:
+    """As click does, but nothing in the words that it was given acts."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    click.UsageError(printable(error.format_message()), context).show()
 
 
 def _flush() -> None:

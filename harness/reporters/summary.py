@@ -199,6 +199,7 @@ def _rerun(context: Context) -> list[str]:
         return []
     heading = "Rerun what failed:" if failed else "Run what is left:"
     names = ",".join(record.group.name for record in failed or left)
-    command = f"{context.door} test --groups {shlex.quote(names)}"
+    # What printable would change is written so that a shell reads the same: ## stands in quotes, and these join it.
+    command = f"{context.door} test --groups {shlex.quote(names)}".replace("##", "#''#")
     command += " --parallel" if started.parallel else ""
     return ["", paint(heading, BOLD), f"  {paint(printable(command), CYAN)}"]
