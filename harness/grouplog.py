@@ -5,6 +5,7 @@ import shlex
 import stat
 import time
 
+from harness.files import open_private
 from harness.model import Job
 
 
@@ -19,7 +20,7 @@ class GroupLog:
     def open(self, header: str) -> bool:
         """Open it for appending, and write the header on a line of its own. False: there is a problem."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            self._descriptor = open_private(self._path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             return self._fail(error)
         return self.write_line(header)

@@ -24,7 +24,8 @@ SUITES = [
     {"scheduling", "record", "merging"},
     {"cli", "__main__"},
     {"run", "request", "jobs", "visit"},
-    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"},
+    {"process", "endings", "pump", "profile", "teststream", "results", "attempt", "judging", "grouplog", "warm"}
+    | {"files"},
     {"process", "git"},
 ]
 APART = {"pytest_plugin", "bootstrap", "__init__"}  # houses of their own, and the version number

@@ -89,6 +89,8 @@ def cli(ctx: click.Context, project: Path | None, environment: str) -> None:
 
 def main() -> int:
     """Runs the command line and returns its exit code. A signal that stopped it is raised again."""
+    # One that takes rights from the owner himself would leave us with files that we cannot use.
+    os.umask(os.umask(0o077) & 0o077)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123

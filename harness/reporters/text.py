@@ -6,6 +6,7 @@ by a simple rule, and the console and the main log say the same.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,7 +113,7 @@ def tail(path: Path, lines: int, part: str = "") -> list[str]:
     With `part`, the name of one, those of what it wrote in its latest attempt, where that is in the log.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             start, end = _block(file, part) if part else (0, file.seek(0, 2))
             start = max(start, end - TAIL_BYTES)
             file.seek(start)
@@ -120,6 +121,11 @@ def tail(path: Path, lines: int, part: str = "") -> list[str]:
     except OSError:
         return []
     return [clean(line) for line in text.rstrip().split("\n")[-lines:]] if text.strip() else []
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Of a pipe that somebody has laid under the name of a log, nobody would ever open the other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _block(file: BinaryIO, part: str) -> tuple[int, int]:
