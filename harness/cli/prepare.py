@@ -26,7 +26,7 @@ from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
-from harness.planning.variables import run_variables
+from harness.planning.variables import run_variables, unshown
 from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.parts import split
@@ -51,7 +51,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     plan = door.plan
     dotenv = read_env_files(door.project, plan.env_files)
     variables = run_variables(plan, door.environment, shell, dotenv)
-    settings = resolve(given, variables, plan)
+    settings = resolve(given, variables, plan, unshown(variables, shell, dotenv))
     plan = apply(plan, settings)
     history = History.open(door.project / HISTORY_FILE)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
