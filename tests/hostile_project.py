@@ -90,12 +90,12 @@ guard = { path = "/g", never_where = { live = true } }
 
 [isolation.broken]
 kind = "command"
-setup = "cat bytes >&2; exit 1"
+setup = "cat bytes long >&2; exit 1"
 
 [isolation.made]
 kind = "command"
 setup = 'cat lines >"$HARNESS_ENV"'
-teardown = "cat bytes; exit 1"
+teardown = "cat bytes long; exit 1"
 """
 
 
@@ -107,7 +107,7 @@ def plan(address: str) -> str:
     parts += [f"[[pipeline]]\nname = {toml(name)}\ncommand = 'true'" for name in hostile.NAMES]
     parts += [f"[[phases]]\nname = {toml(hostile.LONG_NAME)}"]
     for number, name in enumerate(hostile.NAMES, 1):
-        command = ["bash", "-c", f"cat bytes; exit {number % 2}"]
+        command = ["bash", "-c", f"cat bytes; exit ${{CODE:-{number % 2}}}"]
         needs = {name: 1} if name in counted else {}
         beside = [] if number % 5 else [name]
         parts += [group(name, command=command, needs=needs, parallel_group=beside, env={"X": hostile.EVERYTHING})]
@@ -169,12 +169,14 @@ class Project:
     def fill(self, plan: str) -> None:
         (self.directory / "harness.toml").write_text(plan, encoding="utf-8")
         (self.directory / "bytes").write_bytes(hostile.BYTES)
+        (self.directory / "long").write_bytes(b"y" * 100_000)
         (self.directory / "tap").write_text(taps(), encoding="utf-8")
         (self.directory / "lines").write_text(f"LINE={hostile.EVERYTHING_IN_A_LINE}\n", encoding="utf-8")
         (self.directory / "texts.json").write_text(json.dumps(hostile.TEXTS))
         (self.directory / "conftest.py").write_text(CONFTEST)
         (self.directory / TEST_FILE).write_text(TEST)
         (self.directory / "pytest.ini").write_text(INI)
+        (self.directory / ".gitignore").write_text("logs\n.harness\n__pycache__\n.pytest_cache\n")
         for words in (["init", "-q", "-b", BRANCH], ["add", "."], [*AUTHOR, "commit", "-qm", "x"]):
             subprocess.run(["git", *words], cwd=self.directory, env=CLEAN, check=True, timeout=DEADLINE)
 

@@ -75,7 +75,7 @@ def _work(group: Group) -> list[str]:
     if group.command is None:
         return [printable(test) for test in group.tests]
     command = group.command if isinstance(group.command, str) else shlex.join(group.command)
-    return [f"$ {printable(command)}"]
+    return [f"$ {printable(command, None)}"]
 
 
 def _drawn(trees: Sequence[Tree], indent: str = "") -> list[str]:

@@ -202,4 +202,4 @@ def _rerun(context: Context) -> list[str]:
     # What printable would change is written so that a shell reads the same: ## stands in quotes, and these join it.
     command = f"{context.door} test --groups {shlex.quote(names)}".replace("##", "#''#")
     command += " --parallel" if started.parallel else ""
-    return ["", paint(heading, BOLD), f"  {paint(printable(command), CYAN)}"]
+    return ["", paint(heading, BOLD), f"  {paint(printable(command, None), CYAN)}"]

@@ -16,7 +16,8 @@ from harness.model import Status
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
-LINE_LIMIT = 500  # characters of one foreign line that are shown
+LINE_LIMIT = 500  # characters of one line of a log that are shown
+MESSAGE_LIMIT = 2000  # of a message
 TAIL_BYTES = 64 * 1024  # how far back the end of a log is read
 
 _HEADER = re.compile("=== (.+) · attempt [0-9]+ · ".encode())  # of an attempt in a log (attempt.py)
@@ -75,8 +76,13 @@ def _escape(match: re.Match[str]) -> str:
     return _NAMED.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def printable(text: str) -> str:
-    """A name or a message as one line in which nothing acts: control characters become visible escapes."""
+def printable(text: str, limit: int | None = MESSAGE_LIMIT) -> str:
+    """A name or a message as one line in which nothing acts: control characters become visible escapes.
+
+    At most so many characters of it are shown; None: all, as of what is to be copied.
+    """
+    if limit is not None and len(text) > limit:
+        text = f"{text[:limit]}…"
     return _disarm(_UNPRINTABLE.sub(_escape, text))
 
 

@@ -7,6 +7,7 @@ what reads such output in earnest: a shell, parsers of XML and JSON, a browser's
 import json
 import re
 import subprocess
+import tomllib
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -77,6 +78,7 @@ def test_what_a_run_prints_acts_on_nothing(plain: Said) -> None:
     assert hostile.objections(plain.text + plain.err) == []
     for name in SHOWN:
         assert name in plain.text
+    assert max(map(len, plain.text.splitlines())) < 10_000
 
 
 def test_colours_are_the_only_escapes_where_they_are_wanted(project: Project) -> None:
@@ -173,6 +175,18 @@ def test_the_log_and_the_reason_of_a_failing_service_act_on_nothing(tmp_path: Pa
     assert "touch pwned" in said.text
     assert hostile.objections(said.text + said.err) == []
     assert hostile.pwned(tmp_path) == []
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_flips_is_named_and_can_be_pasted_into_the_plan(project: Project) -> None:
+    assert project.call("test", "--parallel", env={"CODE": "0"}).code == 1
+    ranked = project.call("flaky").text
+    assert "touch pwned" in ranked
+    assert hostile.objections(ranked) == []
+    suggested = project.call("flaky", "--suggest").text
+    assert hostile.objections(suggested) == []
+    flipped = [name for number, name in enumerate(hostile.NAMES, 1) if number % 2 and number > 1]
+    assert {entry["group"] for entry in tomllib.loads(suggested)["quarantine"]} == set(flipped)
 
 
 # A terminal
@@ -337,5 +351,5 @@ def test_every_name_has_files_of_its_own_in_the_log_directory(project: Project, 
         ".pytest_cache",
         ".git",
     }
-    ours = {"harness.toml", "bytes", "tap", "lines", "texts.json", "conftest.py", "pytest.ini", TEST_FILE}
-    assert outside == ours
+    ours = {"harness.toml", "bytes", "long", "tap", "lines", "texts.json", "conftest.py", "pytest.ini", ".gitignore"}
+    assert outside == {*ours, TEST_FILE}
