@@ -70,7 +70,7 @@ BYTES = b"y" * 100_000 + b"\n" + bytes(range(256)) + b"\n" + "\n".join(TEXTS).en
 # What is neither shown nor seen, or changes the order of what is.
 _UNSEEN = re.compile("[\u200b\u200e\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
-_OURS_ON_A_TERMINAL = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[[0-9]*A|\x1b\[2?K|\r")
+_OURS_ON_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m|\x1b\[[0-9]*A|\x1b\[2?K|\r")
 _COMMANDS = {
     *("set-env", "set-output", "save-state", "add-mask", "add-path", "add-matcher", "remove-matcher", "debug"),
     *("warning", "error", "notice", "group", "endgroup", "echo", "stop-commands"),
@@ -127,10 +127,9 @@ def objections(text: str, *, colours: bool = False) -> list[str]:
     return [*acting(text, colours=colours), *commanding(_SGR.sub("", text) if colours else text)]
 
 
-def beyond_ours(written: bytes) -> list[bytes]:
+def beyond_ours(written: bytes) -> list[str]:
     """What is written to a terminal that is neither text nor one of the sequences of our display."""
-    rest = _OURS_ON_A_TERMINAL.sub(b"", written)
-    return re.findall(rb"[^\n]{0,30}[\x00-\x09\x0b-\x1f\x7f][^\n]{0,30}", rest)
+    return acting(_OURS_ON_A_TERMINAL.sub("", written.decode("utf-8")))
 
 
 def pwned(directory: Path) -> list[Path]:

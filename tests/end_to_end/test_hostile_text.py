@@ -74,8 +74,9 @@ def in_actions(project: Project) -> tuple[Said, str]:
 # Shown to people
 
 
-def test_what_a_run_prints_acts_on_nothing(plain: Said) -> None:
+def test_what_a_run_prints_acts_on_nothing(plain: Said, files: RunFiles) -> None:
     assert hostile.objections(plain.text + plain.err) == []
+    assert hostile.objections(files.main_log.read_text("utf-8")) == []
     for name in SHOWN:
         assert name in plain.text
     assert max(map(len, plain.text.splitlines())) < 10_000
