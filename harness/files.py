@@ -8,10 +8,12 @@ It must not know what stands in the files, and it makes no name outside the log 
 """
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
 import re
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +46,37 @@ def safe_name(name: str) -> str:
         return stem
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{stem[: NAME_LIMIT - 9] or '_'}-{digest}"
+
+
+def private_directory(path: Path) -> None:
+    """Makes it, and what is missing above it, for their owner alone; what is there stays as it is. Raises OSError."""
+    if not path.parent.exists():
+        private_directory(path.parent)
+    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+
+
+def open_private(path: Path | str, flags: int) -> int:
+    """Open a file under a name that others can guess, made for its owner alone where it is missing. Raises OSError.
+
+    Whoever else can write to its directory may have laid something there, to read what we write or to have us write
+    elsewhere: a link, a pipe or a file of somebody else's, or a second name of one of our files, is refused.
+    """
+    links = 0 if _is_own_link(path) else os.O_NOFOLLOW
+    # Nobody reads from a pipe that was laid: opening it must not wait.
+    handle = os.open(path, flags | links | os.O_CREAT | os.O_NONBLOCK, PRIVATE_FILE)
+    status = os.fstat(handle)
+    if not stat.S_ISCHR(status.st_mode) and (status.st_uid != os.geteuid() or status.st_nlink > 1):
+        os.close(handle)
+        raise PermissionError(errno.EPERM, "it was there already, and is not a file of our own", str(path))
+    return handle
+
+
+def _is_own_link(path: Path | str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISLNK(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def write_atomically(path: Path | str, data: bytes | bytearray, *, durable: bool = True) -> None:
@@ -143,7 +176,7 @@ def open_run(log_dir: Path, now: datetime) -> RunFiles:
     log_dir = log_dir.absolute()
     stamp = now.strftime("%Y%m%d_%H%M%S")
     try:
-        log_dir.mkdir(parents=True, exist_ok=True)
+        private_directory(log_dir)
         copy = 1
         while True:
             files = RunFiles(log_dir, stamp if copy == 1 else f"{stamp}-{copy}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, RunFiles
+from harness.files import RunFiles, open_private
 from harness.model import Outcome, Status
 
 _READ_SIZE = 1024 * 1024
@@ -36,7 +36,7 @@ def with_log_in_place(outcome: Outcome, files: RunFiles) -> Outcome:
 
 def _append(own: Path, log: Path) -> None:
     """All of one file to the other, on a line of its own, or nothing. Raises OSError."""
-    handle = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+    handle = open_private(log, os.O_RDWR | os.O_APPEND)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         before = os.fstat(handle).st_size

@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -14,7 +14,7 @@ def handling(stop: Callable[[int], None], pause: Callable[[], None]) -> Iterator
     Under nohup SIGHUP stays ignored, and so does SIGTSTP where it was. SIGINT is handled even where a shell started us
     in the background and had it ignored: tests inherit what is ignored, and some of them send themselves a SIGINT.
     """
-    before = {number: signal.getsignal(number) for number in (*_STOPPING, signal.SIGTSTP)}
+    before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGTSTP)}
     for number, handler in before.items():
         if number == signal.SIGINT or handler is not signal.SIG_IGN:
             signal.signal(number, lambda received, _: pause() if received == signal.SIGTSTP else stop(received))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE, RunFiles
+from harness.files import PRIVATE_FILE, RunFiles, private_directory
 
 UNFINISHED = Path(".harness", "runs")
 """Where they are, in a project."""
@@ -106,7 +106,7 @@ def _facts(descriptor: int) -> Facts | None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    private_directory(directory)
     lock = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.events import AnyEvent
-from harness.files import RunFiles
+from harness.files import RunFiles, private_directory
 from harness.isolation.environments import Environments
 from harness.isolation.kept import Kept
 from harness.isolation.shared import Shared
@@ -64,7 +64,7 @@ def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify:
     run_id = f"{datetime.now():%Y%m%d_%H%M%S}-visit"
     with tempfile.TemporaryDirectory(prefix="harness-") as place:
         files = RunFiles(Path(place), run_id)
-        files.run_dir.mkdir()
+        private_directory(files.run_dir)
         services = Services(
             request.plan,
             request.services,

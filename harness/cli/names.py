@@ -4,7 +4,6 @@ Reads and writes the files and prints; what collides is decided in harness/namin
 told with its line, and the others go on.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from harness.cli.door import Door, out, pass_door
 from harness.errors import InfrastructureError, NothingToRun, UsageError
 from harness.files import write_atomically
-from harness.reporters.text import BOLD, DIM, paint, plural, printable
+from harness.reporters.text import BOLD, DIM, json_text, paint, plural, printable
 from harness.values import quoted
 
 if TYPE_CHECKING:
@@ -156,4 +155,4 @@ def as_json(files: list[File]) -> str:
         }
         for file in files
     ]
-    return json.dumps(content, indent=2)
+    return json_text(content)

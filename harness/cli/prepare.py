@@ -17,6 +17,7 @@ from harness.config.dotenv import read_env_files
 from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
 from harness.descriptors import room_for
 from harness.errors import UsageError
+from harness.files import safe_name
 from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
 from harness.history import HISTORY_FILE, History
@@ -27,12 +28,13 @@ from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
-from harness.planning.variables import run_variables
+from harness.planning.variables import run_variables, unshown
 from harness.recovery import finish_abandoned
 from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.parts import split
 from harness.scheduling.predict import predict, taking_part
+from harness.values import quoted
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,13 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     """Reads the plan, the variables and the options, and selects what is to run. Raises HarnessErrors."""
     shell = dict(os.environ)
     plan = door.plan
+    _refuse_shared_files(plan)
     dotenv = read_env_files(door.project, plan.env_files)
     variables = run_variables(plan, door.environment, shell, dotenv)
     door.secrets.learn(variables)
     for group in plan.groups:
         door.secrets.learn(group.env)
-    settings = resolve(given, variables, plan)
+    settings = resolve(given, variables, plan, unshown(variables, shell, dotenv))
     plan = apply(plan, settings)
     if not settings.list and not settings.dry_run:
         caution(finish_abandoned(door.project))  # before the history is asked
@@ -123,6 +126,18 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         keep_environment=settings.keep_environment,
     )
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)
+
+
+def _refuse_shared_files(plan: Plan) -> None:
+    """Two names of which the files would be called the same: rare, since what is replaced in a name leaves a hash."""
+    owners: dict[str, str] = {}
+    for group in plan.groups:
+        file = safe_name(group.name)
+        if (owner := owners.setdefault(file, group.name)) != group.name:
+            raise UsageError(
+                f"the groups {quoted(owner)} and {quoted(group.name)} would have one log, {file}_….log",
+                "Rename one of them.",
+            )
 
 
 def _selection(settings: Settings, plan: Plan, history: History, environment: str) -> Selection:

@@ -42,7 +42,7 @@ def overview(watched: Watched, now: float) -> list[str]:
     record = watched.record
     if record.started:
         how = f"{plural(record.jobs, 'group')} at a time" if record.started.parallel else "one group at a time"
-        lines.append(f"  {record.started.environment}, {how}, {progress(watched)}")
+        lines.append(f"  {printable(record.started.environment)}, {how}, {progress(watched)}")
     services = [
         f"  service {printable(name)}: {paint(printable(service.failure), RED)}"
         for name, service in record.services.items()
@@ -51,7 +51,7 @@ def overview(watched: Watched, now: float) -> list[str]:
     rows = [_row(group, record.started_at, now if alive else None) for group in record.groups.values()]
     table = tabulate(rows, ["group", "status", "elapsed", "note"], tablefmt="plain", disable_numparse=True)
     lines += [*services, "", *(f"  {line.rstrip()}" for line in table.splitlines())] if rows else services
-    return [*lines, "", f"  {paint('log', DIM)} {os.path.relpath(watched.files.main_log)}"]
+    return [*lines, "", f"  {paint('log', DIM)} {printable(os.path.relpath(watched.files.main_log))}"]
 
 
 def verdict(watched: Watched, alive: bool, now: float) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
 BUSY_TIMEOUT = 5000  # milliseconds that a write waits for another run's
 SIDE_FILES = ("-wal", "-shm")
 CURE = "It should be the .harness/history.sqlite3 of another machine, made by the same version of the harness."
@@ -111,7 +112,7 @@ class Database:
             return False
 
     def _open(self) -> "sqlite3.Connection":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         # Made by us before SQLite would, whose side files get the same mode.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
         self._inode = self.path.stat().st_ino

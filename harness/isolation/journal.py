@@ -21,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_FILE, private_directory
 from harness.isolation.lease import Lease
 
 LEASES = Path(".harness", "leases")
@@ -60,7 +60,7 @@ class Journal:
     @classmethod
     def open(cls, directory: Path, run_id: str) -> "Journal":
         """A new journal. Raises OSError."""
-        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+        private_directory(directory)
         path = directory / f"{run_id}-{secrets.token_hex(4)}.jsonl"
         # Under another name until it is locked, or a sweep that comes by would take it for one of a dead run.
         fresh = path.with_suffix(".new")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_DIRECTORY, safe_name, write_atomically
+from harness.files import private_directory, safe_name, write_atomically
 from harness.model import Job
 
 KEPT = Path(".harness", "kept")
@@ -26,7 +26,7 @@ class Kept(msgspec.Struct, frozen=True):
 def keep_environment(project: Path, job: Job) -> None:
     """Writes down what the process of `job` was given; an older one of that group is forgotten. Raises OSError."""
     directory = project / KEPT
-    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    private_directory(directory)
     kept = Kept(job.name, job.run_id, job.directory, job.env)
     write_atomically(directory / f"{safe_name(job.name)}.json", msgspec.json.encode(kept))
 

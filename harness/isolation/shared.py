@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.files import PRIVATE_DIRECTORY
+from harness.files import PRIVATE_DIRECTORY, private_directory
 from harness.model import Budget, Plan
 from harness.pytest_plugin.harness_fixtures.budgets import DIRECTORY, write_spec
 
@@ -41,7 +41,7 @@ class Shared:
         budgets = self._project / DIRECTORY
         try:
             self._make(self._project / SHARED)
-            budgets.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+            private_directory(budgets)
             write_budgets(budgets, plan.budgets)
         except OSError as error:
             if needed or plan.budgets:
@@ -69,7 +69,8 @@ class Shared:
         name = f"{self._run_id}-{secrets.token_hex(4)}"
         # Locked before it bears its name, or another run that sweeps would take it for a leftover.
         fresh = parent / f".{name}.new"
-        fresh.mkdir(parents=True, mode=PRIVATE_DIRECTORY)
+        private_directory(parent)
+        fresh.mkdir(mode=PRIVATE_DIRECTORY)
         lock = os.open(fresh, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
         self._lock, self.directory = lock, parent / name

@@ -109,6 +109,8 @@ def resolve_tests(
         tests = []
         for path, entry in group.items_of("tests"):
             for test in _resolve(entry, path, tree, problems):
+                if test.startswith("-"):
+                    problems.add(path, f"{show(test)} would be an option of pytest's; rename it, or move it down")
                 owners.add(test, path, problems)
                 tests.append(test)
         resolved[group.path] = tuple(tests)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.files import private_directory
 from harness.installations import VARIABLE, postgres_directories
 from harness.ports import LOOPBACK
 from harness.process import ToolError, run_tool
@@ -287,7 +288,7 @@ def restore(cached: Path, target: Path) -> bool:
 def keep(data: Path, cached: Path) -> None:
     """Keep a copy of a data directory for later runs. Failing costs them a second, so it is no error."""
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(cached.parent)
         with tempfile.TemporaryDirectory(prefix=".postgres-", dir=cached.parent) as scratch:
             made = Path(scratch, "made")
             shutil.copytree(data, made / "data", copy_function=shutil.copy)

@@ -86,6 +86,13 @@ def test_tests_are_below_the_test_root(tree: Path, load: Any, refused: Any) -> N
     assert '"test_a.py" is not there' in problem
 
 
+@pytest.mark.parametrize("entry", ["*.py", "-k x.py", "./-k x.py", "-k x.py::test_it"])
+def test_a_file_that_pytest_would_take_for_an_option_is_refused(tree: Path, refused: Any, entry: str) -> None:
+    (tree / "-k x.py").touch()
+    (problem,) = refused(plan(f"['{entry}']"))
+    assert "would be an option of pytest's" in problem
+
+
 @pytest.mark.parametrize("pattern", ["sub/**/*.py", "sub/**", "test_a.py", "./test_?.py"])
 def test_inputs_are_files_or_globs(tree: Path, load: Any, pattern: str) -> None:
     assert tree
