@@ -3,11 +3,13 @@
 Commands are imported when they are called, one file each, so that `list` does not pay for what `test` needs.
 """
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -92,8 +94,9 @@ def main() -> int:
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     try:
-        code = cli.main(prog_name="harness", standalone_mode=False)
-        _flush()
+        with _interruptible():
+            code = cli.main(prog_name="harness", standalone_mode=False)
+            _flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -116,6 +119,19 @@ def main() -> int:
     if code is not None and code > 128:
         return die_of(code - 128)
     return code or ExitCode.OK
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is an exception in here. Before and after, while Python loads and ends, it just ends the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield  # ignored, or somebody else's
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _flush() -> None:
