@@ -28,6 +28,21 @@ class Stage(Harness):
     def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
         return super().start(*words, env={"TMPDIR": str(self.temporary)} | dict(env or {}), nohup=nohup)
 
+    def start_process(self, argv: list[str], env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Something around the harness, as `start` starts the harness itself."""
+        process = subprocess.Popen(
+            argv,
+            cwd=self.directory,
+            env=_clean(self) | dict(env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
     def finish(self, process: subprocess.Popen[str]) -> Ran:
         ran = super().finish(process)
         self.said.append(Said(ran.code, ran.stdout, ran.stderr))
