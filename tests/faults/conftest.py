@@ -12,6 +12,13 @@ from faults.oracles import TOKEN
 from faults.stage import Stage
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield
+    stage = getattr(item, "funcargs", {}).get("stage")
+    assert stage is None or stage.judged, "a case ends with its oracles"
+
+
 @pytest.fixture
 def stage(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stage]:
     temporary = tmp_path_factory.mktemp("t")  # its path is short enough for sockets
@@ -26,4 +33,3 @@ def stage(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
     for process in made.processes:
         process.wait()
     shutil.rmtree(temporary, ignore_errors=True)
-    assert made.judged, "a case ends with its oracles"

@@ -25,6 +25,7 @@ from faults.agreement import disagreements, events_of, runs_of
 
 TOKEN = "HARNESS_TEST_MARK"
 STDERR_LINES = 12  # that a person reads
+SHOWN = 5  # processes that are named
 PIECE = 6  # characters: a shorter piece of a secret or of a name stands anywhere by chance
 _FRAME = re.compile(r'File "[^"\n]*/harness/(?!pytest_plugin/)[\w/]+\.py", line \d+')
 
@@ -84,7 +85,7 @@ def _processes(scene: Scene) -> list[str]:
         found = list(_living(scene))
         empty = 0 if found else empty + 1
         if empty == 2 or (found and time.monotonic() > limit):
-            return [f"a process is left: {line}" for line in found]
+            return [f"a process is left: {line}" for line in found[:SHOWN]] + [f"{len(found)} in all"] * bool(found)
         time.sleep(0.05)
 
 
