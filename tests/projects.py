@@ -82,10 +82,9 @@ class Harness:
     def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
         ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
         clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
-        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
-        if nohup:  # as `nohup harness … &` does
-            for number in before:
-                signal.signal(number, signal.SIG_IGN)
+        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT) if nohup}
+        for number in before:  # as `nohup harness … &` does
+            signal.signal(number, signal.SIG_IGN)
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
