@@ -36,13 +36,12 @@ def test_cases_13_14_a_daemon_is_ended_and_told(stage: Stage, output: str, code:
     stage.judge()
 
 
-def test_case_14_a_daemon_that_cleared_its_environment_is_found_as_a_child(stage: Stage) -> None:
+def test_case_14_a_daemon_that_cleared_its_environment_is_ended_as_a_child(stage: Stage) -> None:
+    """Whose it was nobody can tell; the oracle finds it by its directory."""
     stage.write("daemon.py", DAEMON)
     wait = "until ls daemon-* >/dev/null 2>&1; do sleep 0.01; done"
     stage.groups(f"env -i {sys.executable} -S daemon.py 0 silent; {wait}")
-    ran = stage.run("test")
-    assert ran.statuses == {"g0": "passed"}
-    assert ran.report["suites"][0]["leaked"] is True
+    assert stage.run("test").statuses == {"g0": "passed"}
     stage.judge()
 
 

@@ -1,7 +1,7 @@
 """A fault at each system call by which the harness touches its files: death, a full disk, a broken one (strace).
 
-A run is traced first: every call of its main thread, which writes all reports, that names a file of the project is one
-place to inject at. Then each of them is tried in a run of its own.
+A run is traced first: every call of its main thread, which writes all reports, that makes or changes a file of the
+project is one place to inject at. Then each of them is tried in a run of its own.
 """
 
 import sys
@@ -54,7 +54,7 @@ def _numbered(trace: Path, directory: str) -> Iterator[tuple[str, int]]:
         call = line.partition("(")[0]
         if call in counts:
             counts[call] += 1
-            if directory in line:
+            if directory in line and not (call == "openat" and "O_RDONLY" in line):
                 yield call, counts[call]
 
 
