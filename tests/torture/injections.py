@@ -1,13 +1,14 @@
 """A fault at each system call by which the harness touches its files: death, a full disk, a broken one (strace).
 
-A run is traced first: every call of its main thread, which writes all reports, that makes or changes a file of the
-project is one place to inject at. Then each of them is tried in a run of its own.
+A run is traced first: every call of its main thread, which writes all reports, that names a file of the project is one
+place to die at; those that make or change one can fail besides. Then each of them is tried in a run of its own.
 """
 
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from faults.killing import await_silence
 from faults.stage import Stage
@@ -34,11 +35,17 @@ def injections(side_by_side: int, stride: int) -> Iterator[Result]:
     """With a stride of more than one, only every so many-th place."""
     places = _places()[::stride]
     for name, fault in FAULTS.items():
-        trials = [partial(_inject, call, number, fault) for call, number in places]
+        trials = [partial(_inject, it.call, it.number, fault) for it in places if it.changes or "KILL" in fault]
         yield carry_out(f"{name} at each call that touches a file", trials, side_by_side)
 
 
-def _places() -> list[tuple[str, int]]:
+class Place(NamedTuple):
+    call: str
+    number: int  # as strace counts it: among its namesakes
+    changes: bool
+
+
+def _places() -> list[Place]:
     with project("trace") as stage:
         stage.plan(PLAN)
         trace = stage.directory.parent / "trace"
@@ -47,15 +54,16 @@ def _places() -> list[tuple[str, int]]:
         return list(_numbered(trace, f"{stage.directory}/"))
 
 
-def _numbered(trace: Path, directory: str) -> Iterator[tuple[str, int]]:
-    """Each call that names something in the directory, as strace counts it: among its namesakes."""
+def _numbered(trace: Path, directory: str) -> Iterator[Place]:
+    """Each call that names something in the directory."""
     counts = dict.fromkeys(CALLS, 0)
     for line in trace.read_text("utf-8", "replace").splitlines():
         call = line.partition("(")[0]
         if call in counts:
             counts[call] += 1
-            if directory in line and not (call == "openat" and "O_RDONLY" in line):
-                yield call, counts[call]
+            if directory in line:
+                # No disk is too full for removing something, or for reading.
+                yield Place(call, counts[call], call != "unlink" and "O_RDONLY" not in line)
 
 
 def _run(stage: Stage, options: list[str]) -> int:
