@@ -49,7 +49,7 @@ class Scene:
     temporary: Path | None = None  # TMPDIR of the runs, and of nobody else
     said: Sequence[Said] = ()
     canaries: Sequence[str] = ()
-    given: Sequence[Path] = ()  # files that the user himself wrote the canaries into
+    given: Sequence[Path] = ()  # files, and directories, that others than the harness wrote the canaries into
     inventory: Callable[[], frozenset[str]] = frozenset  # what is on the servers
     before: frozenset[str] = frozenset()  # what was there before the first run
     broken_reports: bool = False  # the disk took no more: reports may be missing, but none may be torn or lie
@@ -231,10 +231,10 @@ def forms_of(secret: str) -> dict[str, bytes]:
 def _secrets(scene: Scene) -> Iterator[str]:
     if not scene.canaries:
         return
-    given = {path.resolve() for path in scene.given}
+    given = [path.resolve() for path in scene.given]
     texts = {f"what was said, {number}": f"{it.stdout}\0{it.stderr}".encode() for number, it in enumerate(scene.said)}
     for path in sorted(scene.project.rglob("*")):
-        if path.is_file() and path.resolve() not in given:
+        if path.is_file() and not any(path.resolve().is_relative_to(it) for it in given):
             texts[str(path.relative_to(scene.project))] = os.fsencode(path.name) + b"\0" + path.read_bytes()
     for canary in scene.canaries:
         for form, data in forms_of(canary).items():

@@ -92,7 +92,7 @@ def test_case_35_a_secret_in_the_results_of_a_pytest(stage: Stage) -> None:
     ran = stage.run("test", env=env)
     assert ran.statuses == {"g": "failed"}
     assert "is refused" in ran.files.report.read_text()
-    stage.judge(canaries=["c4naryInAResult"])
+    stage.judge(canaries=["c4naryInAResult"], given=[stage.directory / ".pytest_cache"])
 
 
 def test_case_35_a_secret_in_what_a_service_prints(stage: Stage) -> None:
