@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness import clock
+from harness.errors import SHORTAGES, HarnessError, shortage
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import GroupLog, header_of, on_one_line
 from harness.judging import Judged, judge, put_together
@@ -29,10 +30,7 @@ from harness.warm import Pytest, Warm
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
     errno.E2BIG: "its arguments and environment are too long together",
-    errno.EMFILE: "too many open files: raise `ulimit -n`, or run fewer groups at a time",
-    errno.ENFILE: "too many open files on this machine: run fewer groups at a time",
-    errno.EAGAIN: "no more processes allowed: raise `ulimit -u`, or run fewer groups at a time",
-    errno.ENOMEM: "no memory for another process: run fewer groups at a time",
+    **SHORTAGES,
 }
 
 
@@ -81,7 +79,7 @@ def run_attempt(
     control = control or Control()
     if surroundings is None:
         return _run(job, notify, control, warm)
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     try:
         inside = surroundings.enter(job, control)
     except Exception as error:  # as below
@@ -89,10 +87,8 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        log = GroupLog(job.log)
-        log.open(f"{header_of(job, started_at)}{why}\n")
-        log.close()
-        return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+        _say_why(job, why, started_at)
+        return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
     outcome = _run(inside, notify, control, warm)
     try:
         left = surroundings.leave(inside, outcome.status)
@@ -102,14 +98,28 @@ def run_attempt(
     return msgspec.structs.replace(
         outcome,
         started_at=started_at,
-        duration=time.monotonic() - started,
+        duration=clock.now() - started,
         leaked=outcome.leaked or left.leaked,
         contaminates=left.contaminates,
     )
 
 
+def not_started(job: Job, why: str) -> Outcome:
+    """That of an attempt which nobody could be found to run."""
+    started_at = time.time()
+    _say_why(job, why, started_at)
+    return _outcome(job, Status.ERROR, why, (), None, started_at, 0.0)
+
+
+def _say_why(job: Job, why: str, started_at: float) -> None:
+    """In its log, where there is nothing else to be found."""
+    log = GroupLog(job.log)
+    log.open(f"{header_of(job, started_at)}{why}\n")
+    log.close()
+
+
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     log = GroupLog(job.log)
 
     def output(data: bytes) -> None:
@@ -174,7 +184,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
         status, reason, failed_tests = Status.ERROR, log.problem, ()
     if ends:
         return _outcome(job, status, reason, failed_tests, put_together(ends, names).exit, started_at, 0.0)
-    return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+    return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
 
 
 def _processes(job: Job) -> list[Pytest]:
@@ -185,7 +195,7 @@ def _processes(job: Job) -> list[Pytest]:
 
 
 def _failure(error: Exception) -> str:
-    return f"the harness failed: {type(error).__name__}: {error}"
+    return shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
 
 
 def _one_line(error: HarnessError) -> str:

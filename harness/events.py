@@ -158,13 +158,23 @@ class SignalReceived(Event, frozen=True):
     response: str  # what the harness does about it, for people
 
 
+class RunPaused(Event, frozen=True):
+    """Ctrl-Z: the attempts are about to be stopped, and the harness with them; its clock stands still."""
+
+
+class RunResumed(Event, frozen=True):
+    """They go on."""
+
+    seconds: float  # for which they stood still; `elapsed` and all durations are without them
+
+
 class Warned(Event, frozen=True):
     message: str
 
 
 class RunFinished(Event, frozen=True):
     exit_code: int
-    duration: float  # from RunStarted, services included
+    duration: float  # from RunStarted, services included, pauses not
     stopped_by: str = ""  # a signal's name, "fail-fast", "global timeout", or empty
 
 
@@ -186,6 +196,8 @@ AnyEvent = (
     | RetryScheduled
     | GroupFinished
     | SignalReceived
+    | RunPaused
+    | RunResumed
     | Warned
     | RunFinished
 )
@@ -196,7 +208,7 @@ class Stamped(msgspec.Struct, frozen=True):
 
     seq: int  # from 1
     time: float  # wall time
-    elapsed: float  # monotonic seconds since the run began
+    elapsed: float  # monotonic seconds since the run began, without pauses
     data: AnyEvent
 
 

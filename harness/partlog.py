@@ -2,7 +2,7 @@
 
 Parts of one group run side by side, and each writes to a file of its own in the run's directory. When an attempt of one
 has ended, all that it wrote is appended to the group's log, header line and all, and its own log is removed; so no two
-are ever mixed. Of a harness that is killed, what was not appended stays where it is.
+are ever mixed. Of a harness that is killed, whoever finishes the run appends the rest (recovery.py).
 """
 
 import fcntl

@@ -16,21 +16,22 @@ import math
 import os
 import platform
 import queue
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
-from harness import __version__
+from harness import __version__, clock, signals, threads
 from harness.attempt import Output
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InfrastructureError, shortage
 from harness.events import (
     AnyEvent,
     AttemptFinished,
     AttemptStarted,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     ServiceFailed,
     Stamped,
@@ -42,6 +43,7 @@ from harness.isolation.environments import Environments
 from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
 from harness.model import Group, Outcome
 from harness.partlog import with_log_in_place
+from harness.process import Adoption, standing_still
 from harness.reporters import Reporters
 from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
@@ -69,7 +71,6 @@ from harness.warm import Warm
 
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
@@ -91,17 +92,22 @@ class _Run:
         self.files = files
         self.reporters = reporters
         self.inbox: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
-        self.began = time.monotonic()
+        self.began = clock.now()
         self.seq = 0
         self.stopped = False
         self.signals = 0
+        self.pause_wanted = False
         self.services_up = False
+        self.keeper: threading.Thread | None = None
+        self.over = threading.Event()  # nothing is to run any more
+        self.closed: Future[None] = Future()
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
-        self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
+        self.wakes: list[tuple[float, str]] = []  # a heap: time of the clock, attempt id
+        self.adoption = Adoption()
         self.services = Services(
             request.plan,
             request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, files.run_id),
+            env=DEFAULTS | request.dotenv | request.shell | marks(request, files),
             files_log=files.service_log,
             notify=self.inbox.put,
             run_id=files.run_id,
@@ -110,15 +116,17 @@ class _Run:
             request.plan,
             {name for group in self.starting() for name in group.isolate},
             run_id=files.run_id,
-            variables=lambda: run_variables(request, files.run_id, self.services.values),
+            variables=lambda: run_variables(request, files, self.services.values),
             services=self.services.values,
             notify=self.inbox.put,
             has_tests=any(group.tests for group in self.starting()),
             keep=request.keep_environment,
+            left_behind=lambda: self.adoption.has_any,
         )
         self.warm = Warm(
             warm_processes(request, self.starting()),
-            variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
+            adoption=self.adoption,
+            variables=lambda: parent_variables(request, files, self.services.values, self.environments.hidden),
             warn=lambda message: self.inbox.put(Warned(message=message)),
         )
         self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
@@ -138,35 +146,78 @@ class _Run:
         )
 
     def execute(self) -> int:
-        with _handling_signals(self.signal_came):
-            start_up = threading.Thread(target=self.start_services, name="services")
+        with signals.handling(self.signal_came, self.pause_asked):
             try:
+                self.adoption.begin()
                 self.environments.open()
                 self.emit(self.run_started())
-                start_up.start()
-                self.loop()
+                for warning in self.request.warnings:
+                    self.emit(Warned(message=warning))
+                self.begin()
+                self.loop(lambda: self.stopped)
             finally:
-                self.environments.stop_making()
-                self.warm.stop()
-                try:
-                    self.executor.close()
-                    self.warm.close()
-                    if not self.services_up:
-                        self.services.stop()  # or their start would not end
-                    if start_up.ident is not None:
-                        start_up.join()
-                    self.environments.close()
-                finally:
-                    self.services.stop()
+                self.end()
             self.drain()
             self.emit(
                 RunFinished(
                     exit_code=self.dispatcher.exit_code,
-                    duration=time.monotonic() - self.began,
+                    duration=clock.now() - self.began,
                     stopped_by=self.dispatcher.stopped_by,
                 )
             )
         return self.dispatcher.exit_code
+
+    # --- what the run stands on
+
+    def begin(self) -> None:
+        try:
+            self.keeper = threads.start(self.keep, name="keeper")
+        except InfrastructureError as error:
+            self.decide(StartupFailed(error.message))
+
+    def keep(self) -> None:
+        """Makes what the run stands on, and puts it away. In a thread of its own, so that the loop hears of signals
+        meanwhile."""
+        self.start_services()
+        self.over.wait()
+        try:
+            self.put_away()
+        except BaseException as error:  # raised again by `end`
+            self.closed.set_exception(error)
+        else:
+            self.closed.set_result(None)
+        self.inbox.put(LOOK)
+
+    def end(self) -> None:
+        self.environments.stop_making()
+        self.warm.stop()
+        if not self.services_up:
+            self.services.interrupt()  # or their start would not end
+        if self.keeper is None:
+            self.put_away()
+            return
+        self.over.set()
+        try:
+            if self.stopped:  # or the loop is broken
+                self.loop(self.closed.done)
+        finally:
+            self.keeper.join()
+        self.closed.result()
+
+    def put_away(self) -> None:
+        try:
+            self.executor.close()
+            self.warm.close()
+            self.environments.close()
+        finally:
+            self.services.stop()
+            self.end_strays()
+
+    def end_strays(self) -> None:
+        """What bears no marks was nobody's until now."""
+        if count := self.adoption.end():
+            whose = "by some group or service: it bears no marks, since its environment was cleared"
+            self.inbox.put(Warned(message=f"ended what was left running {whose} ({count} processes)"))
 
     # --- in
 
@@ -178,23 +229,39 @@ class _Run:
         if self.signals > 1:
             self.services.hurry()
 
+    def pause_asked(self) -> None:
+        """Likewise. Asked twice is asked once."""
+        self.pause_wanted = True
+        self.inbox.put(LOOK)
+
     def observed(self, arrival: AnyEvent | Output) -> None:
         """Called in the threads of attempts. Output that nobody looks at must not pile up in the inbox."""
         if self.request.shows_output or not isinstance(arrival, Output):
             self.inbox.put(arrival)
 
-    def loop(self) -> None:
-        while not self.stopped:
+    def loop(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
             self.take(self.next_arrival())
+            if self.pause_wanted and not self.urgent:
+                self.pause()
+
+    def pause(self) -> None:
+        """Stops all that attempts run, and then us, until somebody continues us."""
+        self.emit(RunPaused())
+        began = time.monotonic()
+        with standing_still(self.environments.marks):
+            signals.stand_still()
+        self.pause_wanted = False
+        self.emit(RunResumed(seconds=time.monotonic() - began))
 
     def next_arrival(self) -> Arrival:
         """What comes next: out of the inbox, or because its time has come."""
-        limit = self.request.global_timeout
-        over = self.began + limit if limit is not None and not self.dispatcher.stopped_by else math.inf
+        limit = math.inf if self.request.global_timeout is None else self.request.global_timeout
+        over = math.inf if self.stopped or self.dispatcher.stopped_by else self.began + limit
         due = self.wakes[0][0] if self.wakes else math.inf
         while not self.urgent:
             deadline = min(over, due)
-            left = deadline - time.monotonic()
+            left = deadline - clock.now()
             if left <= 0:
                 return (
                     RetryDue(heapq.heappop(self.wakes)[1])
@@ -233,7 +300,7 @@ class _Run:
     # --- out
 
     def decide(self, given: Input) -> None:
-        actions = self.dispatcher.handle(given, time.monotonic() - self.began)
+        actions = self.dispatcher.handle(given, clock.now() - self.began)
         if self.dispatcher.stopped_by:
             self.environments.stop_making()
             self.warm.stop()
@@ -246,7 +313,7 @@ class _Run:
                 case Kill(attempt_id):
                     self.executor.kill(attempt_id)
                 case Wake(attempt_id, after):
-                    heapq.heappush(self.wakes, (time.monotonic() + after, attempt_id))
+                    heapq.heappush(self.wakes, (clock.now() + after, attempt_id))
                 case Emit(event):
                     self.emit(event)
                 case Stop():
@@ -266,7 +333,7 @@ class _Run:
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
-        stamped = Stamped(self.seq, time.time(), time.monotonic() - self.began, event)
+        stamped = Stamped(self.seq, time.time(), clock.now() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
             self.inbox.put(warning)
@@ -304,7 +371,6 @@ class _Run:
         )
 
     def start_services(self) -> None:
-        """Runs in a thread, so that signals are heard while services take their time."""
         try:
             self.services.start()
             self.services_up = True
@@ -318,7 +384,8 @@ class _Run:
             self.inbox.put(StartupFailed(error.message.splitlines()[0]))
         # Whatever it is, nothing can run, and the loop must hear of it.
         except BaseException as error:
-            self.inbox.put(StartupFailed(f"the harness failed: {type(error).__name__}: {error}"))
+            why = shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
+            self.inbox.put(StartupFailed(why))
         else:
             self.inbox.put(Begin(supplies))
 
@@ -327,21 +394,3 @@ class _Run:
         for phase in self.request.phases:
             if phase.name not in self.request.off:
                 yield from (group for group in phase.groups if group.name not in self.request.cached)
-
-
-@contextlib.contextmanager
-def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Hands SIGINT, SIGTERM and SIGHUP to `handle`.
-
-    Under nohup SIGHUP stays ignored. SIGINT is handled even where a shell started us in the background and had it
-    ignored: tests inherit what is ignored, and some of them send themselves a SIGINT.
-    """
-    before = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
-    for number, handler in before.items():
-        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
-            signal.signal(number, lambda received, _frame: handle(received))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

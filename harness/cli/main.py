@@ -16,7 +16,7 @@ import click
 
 from harness import __version__
 from harness.cli.door import Door, complain
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage
 
 # In the order in which --help shows them. A command is `harness.cli.MODULE:FUNCTION`.
 COMMANDS = {
@@ -111,7 +111,9 @@ def main() -> int:
     except BrokenPipeError:
         _forget_output()  # the reader has gone, as in `list | head -1`
         return ExitCode.OK
-    except Exception:
+    except Exception as error:
+        if why := shortage(error):
+            return complain(InfrastructureError(why))
         # Not Python's own 1, which says that tests failed.
         traceback.print_exc()
         click.echo("error: this is a bug of the harness; please report it with the lines above", err=True)

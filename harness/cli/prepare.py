@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cli.door import Door
+from harness.cli.door import Door, caution
 from harness.config.dotenv import read_env_files
 from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
+from harness.descriptors import room_for
 from harness.errors import UsageError
 from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
@@ -27,6 +28,7 @@ from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
 from harness.planning.variables import run_variables
+from harness.recovery import finish_abandoned
 from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.parts import split
@@ -53,6 +55,8 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     variables = run_variables(plan, door.environment, shell, dotenv)
     settings = resolve(given, variables, plan)
     plan = apply(plan, settings)
+    if not settings.list and not settings.dry_run:
+        caution(finish_abandoned(door.project))  # before the history is asked
     history = History.open(door.project / HISTORY_FILE)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(
@@ -69,9 +73,10 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     )
     cached = {} if asked_to_run else cached_groups(taken, history.fingerprints())
     expected = estimates.seconds | dict.fromkeys(cached, 0.0)
-    services = _services(plan, selected.services, [group for group in running if group.name not in cached])
+    to_run = [group for group in running if group.name not in cached]
+    services = _services(plan, selected.services, to_run)
     _refuse_impossible(plan, running, variables, services)
-    jobs = settings.jobs if settings.parallel else 1
+    jobs, crowded = room_for(to_run, settings.jobs if settings.parallel else 1, len(services))
     predicted = None
     if settings.shuffle is None and _is_foreseeable(running, estimates):
         predicted = predict(
@@ -110,6 +115,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         predicted=predicted,
         commit=commit.commit,
         dirty=commit.dirty,
+        warnings=(crowded,) if crowded else (),
         keep_environment=settings.keep_environment,
     )
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)

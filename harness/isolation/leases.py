@@ -7,13 +7,13 @@ It knows nothing of attempts, or of who gets what.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
+from harness import clock, threads
 from harness.errors import HarnessError, InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation.journal import Journal
@@ -23,7 +23,10 @@ _RENEW = TERM / 4  # seconds
 
 
 class Leases:
-    """Any thread may make and release. `kinds` are those of the entries, by name."""
+    """Any thread may make and release. `kinds` are those of the entries, by name.
+
+    Raises InfrastructureError where there can be no thread that renews.
+    """
 
     def __init__(self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None]) -> None:
         self._journal = journal
@@ -32,13 +35,12 @@ class Leases:
         self._out: dict[str, Lease] = {}  # by token: made, or being made, and not released
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-        self._heart.start()
+        self._heart = threads.start(self._beat, name="leases")
 
     def make(self, lease: Lease) -> tuple[Lease, Made]:
         """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
         left."""
-        kind, began = self._kinds[lease.entry], time.monotonic()
+        kind, began = self._kinds[lease.entry], clock.now()
         with self._lock:
             self._out[lease.token] = lease
         try:
@@ -53,7 +55,7 @@ class Leases:
                 raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
             raise
         lease = self._out[lease.token]
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseMade(
                 token=lease.token,
@@ -70,7 +72,7 @@ class Leases:
 
     def release(self, lease: Lease) -> bool:
         """Whether it is gone now."""
-        began = time.monotonic()
+        began = clock.now()
         try:
             self._kinds[lease.entry].release(lease)
             self._journal.released(lease.token)
@@ -88,7 +90,7 @@ class Leases:
         """It stays until `gc --kept`. Raises OSError and InfrastructureError; it is then as it was."""
         self._kinds[lease.entry].renew(msgspec.structs.replace(lease, kept=True))
         self._journal.kept(lease.token)
-        self._end(lease, "kept", "", time.monotonic())
+        self._end(lease, "kept", "", clock.now())
 
     def warn(self, message: str) -> None:
         self._notify(Warned(message=message))
@@ -115,7 +117,7 @@ class Leases:
     def _end(self, lease: Lease, ending: Literal["released", "kept", "leaked"], reason: str, began: float) -> None:
         with self._lock:
             self._out.pop(lease.token, None)
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseEnded(
                 token=lease.token,

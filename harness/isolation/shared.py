@@ -74,7 +74,7 @@ class Shared:
         fcntl.flock(lock, fcntl.LOCK_EX)
         self._lock, self.directory = lock, parent / name
         fresh.rename(self.directory)
-        _remove_leftovers(parent)
+        remove_leftovers(parent)
 
 
 def _heavy(plan: Plan) -> int:
@@ -89,9 +89,9 @@ def write_budgets(directory: Path, budgets: Sequence[Budget]) -> None:
         write_spec(directory, budget.name, budget.concurrent, budget.requests, budget.window)
 
 
-def _remove_leftovers(directory: Path) -> None:
+def remove_leftovers(directory: Path) -> None:
     """The meeting places of runs whose process has ended."""
-    for place in directory.iterdir():
+    for place in directory.iterdir() if directory.is_dir() else ():
         if place.name.startswith("."):
             continue  # somebody is about to lock it
         with suppress(OSError):

@@ -26,11 +26,17 @@ class Child:
         directory: str | Path,
         log: Path,
         user: tuple[int, int] | None = None,
+        grace: float = 0.0,
     ) -> None:
-        """Start it as `user` (uid, gid) or as ourselves, output appended to `log`. Raises OSError or ValueError."""
+        """Start it as `user` (uid, gid) or as ourselves, output appended to `log`. `grace` as of a Leader.
+
+        Raises OSError or ValueError.
+        """
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user)
+            self._leader = Leader.start(
+                argv, env=env, directory=directory, output=output, user=user, grace=grace, pauses=False
+            )
         finally:
             os.close(output)
         self._lock = threading.Lock()

@@ -25,15 +25,15 @@ class Stage(Harness):
     said: list[Said] = field(default_factory=list)
     judged: bool = False
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
-        return super().start(*words, env={"TMPDIR": str(self.temporary)} | dict(env or {}), nohup=nohup)
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"TMPDIR": str(self.temporary)}
 
     def start_process(self, argv: list[str], env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Something around the harness, as `start` starts the harness itself."""
         process = subprocess.Popen(
             argv,
             cwd=self.directory,
-            env=_clean(self) | dict(env or {}),
+            env=self.environment() | dict(env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -96,7 +96,7 @@ class Terminal:
         self.process = subprocess.Popen(
             argv,
             cwd=stage.directory,
-            env=_clean(stage) | dict(env),
+            env=stage.environment() | {"TERM": "xterm"} | dict(env),
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
@@ -150,12 +150,6 @@ class Terminal:
         text = self.shown.decode("utf-8", "replace")
         self._stage.said.append(Said(self.process.returncode, text, "", terminal=True))
         return self.process.returncode
-
-
-def _clean(stage: Stage) -> dict[str, str]:
-    names = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
-    clean = {name: value for name, value in os.environ.items() if name not in names and "HARNESS" not in name}
-    return clean | {"HARNESS_TEST_MARK": stage.mark, "TMPDIR": str(stage.temporary), "TERM": "xterm"}
 
 
 def _take_terminal() -> None:

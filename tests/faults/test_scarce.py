@@ -24,9 +24,8 @@ def is_clear(ran: Ran, cure: str) -> None:
 @pytest.mark.parametrize("descriptors", [32, 48, 64])
 def test_case_24_with_few_descriptors_fewer_run_at_a_time(stage: Stage, descriptors: int) -> None:
     stage.groups(*["sleep 0.2"] * 20)
-    words = ["test", "--parallel", "--jobs", "20"]
-    limited = ["bash", "-c", f'ulimit -n {descriptors}; exec "$@"', "bash", *HARNESS, *words]
-    is_clear(stage.finish(stage.start_process(limited)), "ulimit -n")
+    process = stage.start("test", "--parallel", "--jobs", "20", before=f"ulimit -n {descriptors}")
+    is_clear(stage.finish(process), "ulimit -n")
     stage.judge()
 
 

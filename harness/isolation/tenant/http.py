@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.isolation.secrecy import gives_away
 from harness.isolation.tenant.answers import pick
@@ -113,19 +114,19 @@ class Client:
         what = f"{request['method']} {self._shown}{_path(request, name)}"
         if self.stop.is_set():
             raise InfrastructureError(f"{what}: was not sent: the run stops")
-        deadline = time.monotonic() + self.timeout + PATIENCE
+        deadline = clock.now() + self.timeout + PATIENCE
         repeated = unheard = False
         for attempt in range(1, self.attempts + 1):
             if before:
                 before()
-            answer = self._once(request, name, min(self.timeout, max(deadline - time.monotonic(), 1.0)), fine)
+            answer = self._once(request, name, min(self.timeout, max(deadline - clock.now(), 1.0)), fine)
             if isinstance(answer, Answer):
                 return replace(answer, request=what, repeated=repeated)
             failure = answer
             unheard |= failure.unheard
             repeated |= failure.maybe_done
             wait = _wait(failure.retry_after, attempt)
-            is_too_long = time.monotonic() + wait > deadline
+            is_too_long = clock.now() + wait > deadline
             if attempt == self.attempts or is_too_long or not failure.is_passing or self.stop.wait(wait):
                 break
         waited = f"; the next try would have to wait for {wait:.0f} s" if failure.is_passing and is_too_long else ""
@@ -257,7 +258,7 @@ def _read(response: "Response", timeout: float) -> tuple[bytes, str]:
     """The body of an answer, up to a bound; and why it could not be read, or an empty text."""
     from urllib3.exceptions import HTTPError
 
-    deadline = time.monotonic() + timeout
+    deadline = clock.now() + timeout
     content = b""
     try:
         # read1 returns what has come: a server that sends a byte now and then would hold up `read` for hours.
@@ -265,7 +266,7 @@ def _read(response: "Response", timeout: float) -> tuple[bytes, str]:
             content += chunk
             if len(content) > _LARGEST:
                 return b"", f"is larger than {_LARGEST >> 20} MiB"
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 return b"", f"had no end after {timeout:g} s"
     except (HTTPError, OSError):
         return b"", "broke off"
