@@ -3,11 +3,13 @@
 Commands are imported when they are called, one file each, so that `list` does not pay for what `test` needs.
 """
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -97,8 +99,9 @@ def main() -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     secrets = Secrets()
     try:
-        code = cli.main(prog_name="harness", standalone_mode=False, obj=secrets)
-        _flush()
+        with _interruptible():
+            code = cli.main(prog_name="harness", standalone_mode=False, obj=secrets)
+            _flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -130,6 +133,19 @@ def _show(error: click.ClickException) -> None:
     """As click does, but nothing in the words that it was given acts."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     click.UsageError(printable(error.format_message()), context).show()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is an exception in here. Before and after, while Python loads and ends, it just ends the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield  # ignored, or somebody else's
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _flush() -> None:
