@@ -53,7 +53,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     variables = run_variables(plan, door.environment, shell, dotenv)
     settings = resolve(given, variables, plan)
     plan = apply(plan, settings)
-    history = History.open(door.project / HISTORY_FILE)
+    history = History.open(door.project / HISTORY_FILE, make=not (settings.list or settings.dry_run))
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(
         plan, history.durations(door.environment), history.test_durations(door.environment, splittable(plan))
