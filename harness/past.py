@@ -1,6 +1,14 @@
 """The nouns of the history: what earlier runs were like. Units as in model.py. Imports nothing but the nouns."""
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.model import Noun, Status, TestStatus
+
+LARGEST = 1e15
+Measured = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+"""A finite number. Bounds are checked where rows are read: a damaged history may hold anything."""
 
 
 class PastRun(Noun, frozen=True):
@@ -8,7 +16,7 @@ class PastRun(Noun, frozen=True):
 
     key: str
     run_id: str
-    started_at: float  # wall time
+    started_at: Measured  # wall time
     commit: str  # empty: not in git
     dirty: bool
     host: str
@@ -17,14 +25,14 @@ class PastRun(Noun, frozen=True):
     seed: int
     shard: str  # empty: the whole
     environment: str
-    duration: float
+    duration: Measured
     exit_code: int
     stopped_by: str
-    sequential_time: float
-    lower_bound: float
-    predicted: float | None
-    services_seconds: float  # until the first phase began
-    wind_down: float  # from the end of the last group to the end of the run
+    sequential_time: Measured
+    lower_bound: Measured
+    predicted: Measured | None
+    services_seconds: Measured  # until the first phase began
+    wind_down: Measured  # from the end of the last group to the end of the run
     groups: int  # that ran
     failed: int  # groups
 
@@ -34,16 +42,16 @@ class PastGroup(Noun, frozen=True):
 
     run: str  # key
     group: str
-    started_at: float  # wall time
-    duration: float
+    started_at: Measured  # wall time
+    duration: Measured
     slot: int
     status: Status
     attempts: int
-    cpu_seconds: float
+    cpu_seconds: Measured
     peak_memory: int
     partial: bool  # only some of its tests were asked for
     quarantined: bool
-    waited: float  # before it started, for whatever
+    waited: Measured  # before it started, for whatever
     error: str  # hash of why it failed; empty: it did not
 
 
@@ -51,9 +59,9 @@ class SlowTest(Noun, frozen=True):
     """One test over its last runs: medians."""
 
     test: str
-    seconds: float
+    seconds: Measured
     runs: int
-    cpu_seconds: float | None  # None: nobody measured it
+    cpu_seconds: Measured | None  # None: nobody measured it
     memory_growth: int | None
 
 
@@ -65,9 +73,9 @@ class PastTest(Noun, frozen=True):
     attempt: int
     test: str
     status: TestStatus
-    duration: float
+    duration: Measured
     error: str  # hash of its message, numbers and addresses left out; empty: it did not fail
-    cpu_seconds: float | None = None  # None: nobody measured it
+    cpu_seconds: Measured | None = None  # None: nobody measured it
     memory_growth: int | None = None
 
 
@@ -85,4 +93,4 @@ class StoredFingerprint(Noun, frozen=True):
     digest: str
     parts: dict[str, str]
     run: str  # run id
-    at: float  # wall time
+    at: Measured  # wall time

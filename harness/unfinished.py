@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness.files import PRIVATE_FILE, RunFiles, private_directory
+from harness.foreign import decoded
 
 UNFINISHED = Path(".harness", "runs")
 """Where they are, in a project."""
@@ -37,6 +38,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def files(self) -> RunFiles:
         return RunFiles(Path(self.log_dir), self.run_id)
+
+
+_decoder = msgspec.json.Decoder(Facts)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def abandoned(project: Path) -> list[Unfinished]:
 
 def _facts(descriptor: int) -> Facts | None:
     try:
-        return msgspec.json.decode(os.pread(descriptor, os.fstat(descriptor).st_size, 0), type=Facts)
+        return decoded(_decoder, os.pread(descriptor, os.fstat(descriptor).st_size, 0))
     except ValueError:
         return None
 

@@ -61,9 +61,10 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         door.secrets.learn(group.env)
     settings = resolve(given, variables, plan, unshown(variables, shell, dotenv))
     plan = apply(plan, settings)
-    if not settings.list and not settings.dry_run:
+    will_run = not (settings.list or settings.dry_run)
+    if will_run:
         caution(finish_abandoned(door.project))  # before the history is asked
-    history = History.open(door.project / HISTORY_FILE)
+    history = History.open(door.project / HISTORY_FILE, make=will_run)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(
         plan, history.durations(door.environment), history.test_durations(door.environment, splittable(plan))

@@ -11,6 +11,7 @@ the last one, and of a thing that had not been made.
 import errno
 import fcntl
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from typing import Literal
 import msgspec
 
 from harness.files import PRIVATE_FILE, private_directory
+from harness.foreign import decoded
 from harness.isolation.lease import Lease
 
 LEASES = Path(".harness", "leases")
@@ -38,6 +40,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(_Line)
+_TOKEN = re.compile(r"[0-9a-f]{12}")  # lease.py: new_token
 
 
 @dataclass
@@ -156,10 +159,10 @@ def _read(path: Path) -> dict[str, Standing]:
     standing: dict[str, Standing] = {}
     for data in path.read_bytes().splitlines():
         try:
-            line = _decoder.decode(data)
+            line = decoded(_decoder, data)
         except ValueError:  # also of what is no UTF-8
             continue  # torn by a crash
-        if line.did == "making" and line.lease:
+        if line.did == "making" and line.lease and _is_token(line.token) and line.lease.token == line.token:
             standing[line.token] = Standing(line.lease)
         elif line.did == "learned":
             _learn(standing, line.token, line.details)
@@ -168,6 +171,11 @@ def _read(path: Path) -> dict[str, Standing]:
         elif line.did == "released":
             standing.pop(line.token, None)
     return standing
+
+
+def _is_token(text: str) -> bool:
+    """Directories are named by it, and removed: a journal that somebody else wrote must not name others."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def _learn(standing: Mapping[str, Standing], token: str, details: Mapping[str, str]) -> None:
