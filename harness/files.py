@@ -9,11 +9,13 @@ It must not know what stands in the files, and it makes no name outside the log 
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +55,22 @@ def private_directory(path: Path) -> None:
     if not path.parent.exists():
         private_directory(path.parent)
     path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Makes a private directory, and keeps all others out of here meanwhile. Raises OSError.
+
+    Whoever makes a thing in it and locks that, and whoever looks for things that nobody has locked, does it in here: so
+    neither finds the other half done.
+    """
+    private_directory(directory)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def open_private(path: Path | str, flags: int) -> int:
