@@ -32,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     here: str  # where the user stands
     door: str  # how a command to copy begins
     history_runs: int
+    writer: str  # what its temporary files are called by (files.py)
 
     @property
     def files(self) -> RunFiles:
