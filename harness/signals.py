@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -25,12 +26,26 @@ def handling(stop: Callable[[int], None], pause: Callable[[], None]) -> Iterator
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def about_to_stand_still() -> Iterator[None]:
+    """Around all that is done before `stand_still`: who continues us meanwhile must not find us stopped afterwards.
+
+    The stop waits from now on, for a SIGCONT takes back one that waits. In the main thread.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    try:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+
+
 def stand_still() -> None:
     """Stops this process as Ctrl-Z does one that does not handle it, and returns when it is continued. In the main
-    thread.
+    thread, and only `about_to_stand_still`.
 
     The shell that waits for us sees a stopped job. Where nobody could continue us, the kernel does not let us stop.
     """
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
     signal.signal(signal.SIGTSTP, handler)
