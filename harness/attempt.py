@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from harness import clock
-from harness.errors import SHORTAGES, HarnessError, shortage
+from harness.errors import SHORTAGES, HarnessError, InfrastructureError, shortage
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import header_of, on_one_line
 from harness.judging import Judged, judge, put_together
@@ -58,7 +58,8 @@ class Surroundings(Protocol):
     """What is made around an attempt: its isolated environments. Called in the attempt's thread."""
 
     def enter(self, job: Job, control: Control) -> Job:
-        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left.
+        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; what had been made
+        is taken down again, and an InfrastructureError says if something is left.
 
         Making is not broken off by `control`, but what has not begun when it is asked to stop is not made any more.
         """
@@ -92,7 +93,9 @@ def run_attempt(
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
         _say_why(job, why, started_at, secrets)
-        return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
+        leaked = isinstance(error, InfrastructureError) and error.leaked
+        outcome = _outcome(job, status, reason, (), None, started_at, clock.now() - started)
+        return msgspec.structs.replace(outcome, leaked=leaked)
     outcome = _run(inside, notify, control, warm, secrets)
     try:
         left = surroundings.leave(inside, outcome.status)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import ExitCode
 from harness.events import AnyEvent, AttemptFinished, GroupFinished, LeaseEnded, LeaseMade, RunFinished, Stamped, decode
-from harness.files import RunFiles, all_runs, write_atomically
+from harness.files import RunFiles, all_runs, remove_temporary, write_atomically
 from harness.history import HISTORY_FILE, History
 from harness.isolation.shared import SHARED, remove_leftovers
 from harness.model import GroupResult, Outcome, Status
@@ -73,6 +73,7 @@ def _finish(
     remove_homes(run_dir)
     remove_leftovers(Path(facts.project, SHARED))
     said = [f"run {facts.run_id} had died, and {it} could not be ended" for it in immortal]
+    remove_temporary(facts.files, facts.writer)
     events = _whole_events(facts.files.events)
     if events:
         record = _finish_files(facts, events, died_at)

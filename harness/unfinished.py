@@ -10,14 +10,12 @@ Files are made and looked for under the lock of their directory, so nobody sees 
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, RunFiles, private_directory
+from harness.files import PRIVATE_FILE, RunFiles, locked
 from harness.foreign import decoded
 
 UNFINISHED = Path(".harness", "runs")
@@ -34,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     here: str  # where the user stands
     door: str  # how a command to copy begins
     history_runs: int
+    writer: str  # what its temporary files are called by (files.py)
 
     @property
     def files(self) -> RunFiles:
@@ -61,7 +60,8 @@ class Unfinished:
 
 def begin(facts: Facts) -> Unfinished:
     """Raises OSError."""
-    with _locked(Path(facts.project, UNFINISHED)) as directory:
+    directory = Path(facts.project, UNFINISHED)
+    with locked(directory):
         path = directory / f"{facts.run_id}-{secrets.token_hex(4)}.json"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
         try:
@@ -82,9 +82,10 @@ def attend(path: Path, lock: int) -> Unfinished | None:
 
 def abandoned(project: Path) -> list[Unfinished]:
     """Those to which nobody attends any more, the oldest first; from now on we do. Raises OSError."""
-    if not Path(project, UNFINISHED).is_dir():
+    directory = Path(project, UNFINISHED)
+    if not directory.is_dir():
         return []
-    with _locked(project / UNFINISHED) as directory:
+    with locked(directory):
         found = []
         for path in sorted(directory.glob("*.json")):
             descriptor = os.open(path, os.O_RDWR)
@@ -106,14 +107,3 @@ def _facts(descriptor: int) -> Facts | None:
         return decoded(_decoder, os.pread(descriptor, os.fstat(descriptor).st_size, 0))
     except ValueError:
         return None
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[Path]:
-    private_directory(directory)
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield directory
-    finally:
-        os.close(lock)

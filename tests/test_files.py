@@ -144,7 +144,7 @@ def test_a_name_that_another_process_took_for_its_temporary_file_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.files._NUMBERS", iter([7, 8]))
-    monkeypatch.setattr("harness.files._WRITER", "other")
+    monkeypatch.setattr("harness.files.WRITER", "other")
     foreign = tmp_path / ".report.json.other-7.tmp"
     foreign.write_bytes(b"theirs")
     with pytest.raises(FileExistsError):

@@ -87,7 +87,7 @@ class Dead:
         project = str(self.project)
         return Facts(
             run_id=self.files.run_id, log_dir=str(self.files.log_dir), project=project, test_root=project,
-            here=project, door="harness", history_runs=200,
+            here=project, door="harness", history_runs=200, writer="0a1b2c3d",
         )  # fmt: skip
 
     def finish(self) -> list[str]:
@@ -178,6 +178,21 @@ def test_a_run_that_had_not_begun_leaves_nothing(whole: Ran, tmp_path: Path) -> 
     assert dead.finish() == []
     assert not dead.files.run_dir.exists()
     assert not dead.files.main_log.exists()
+
+
+def test_what_was_being_written_is_removed_and_nothing_of_others(whole: Ran, tmp_path: Path) -> None:
+    dead = Dead(tmp_path, whole, whole.files.events.read_bytes())
+    logs, run_id = dead.files.log_dir, dead.files.run_id
+    torn = [
+        dead.files.run_dir / ".report.json.ffffffff-9.tmp",  # also of whoever died while finishing it
+        logs / f"..good_status_{run_id}.0a1b2c3d-1.tmp",
+        logs / ".test-report.json.0a1b2c3d-12.tmp",
+    ]
+    others = [logs / ".test-report.json.0a1b2c3e-1.tmp", logs / "..good_status_20240101_000000.0a1b2c3d-1.tmp"]
+    for path in torn + others:
+        path.touch()
+    dead.finish()
+    assert [path for path in torn + others if path.exists()] == others
 
 
 def test_an_older_run_does_not_become_the_newest_report(whole: Ran, tmp_path: Path) -> None:

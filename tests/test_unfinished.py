@@ -19,6 +19,7 @@ def facts(tmp_path: Path) -> Facts:
         here=str(tmp_path),
         door="./exec.sh local",
         history_runs=200,
+        writer="0a1b2c3d",
     )
 
 

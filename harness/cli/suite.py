@@ -14,7 +14,7 @@ from harness.cli.door import Door, caution
 from harness.cli.prepare import Prepared
 from harness.config.options import Settings
 from harness.errors import InfrastructureError, InternalError
-from harness.files import RunFiles, open_run
+from harness.files import WRITER, RunFiles, open_run, unwritable
 from harness.fingerprint import store_passes, to_withdraw
 from harness.guarded import guarded
 from harness.record import RunRecord
@@ -50,7 +50,11 @@ def run(door: Door, prepared: Prepared) -> Finished:
         test_root=Path(prepared.request.plan.project, prepared.request.plan.test_root),
     )
     github = os.environ.get("GITHUB_ACTIONS") == "true"
-    reporters = Reporters(record, standard(context, live=decide_live(os.environ, sys.stdout.isatty()), github=github))
+    try:
+        each = standard(context, live=decide_live(os.environ, sys.stdout.isatty()), github=github)
+    except OSError as error:  # those that are written from the beginning
+        raise unwritable(files.log_dir, error) from error
+    reporters = Reporters(record, each)
     withdrawn = to_withdraw(prepared.taken, prepared.request.cached)
     prepared.history.withdraw(withdrawn, files.run_id, time.time())
     with guarded(_facts(prepared, context), lambda: record.finished is not None, lambda said: caution([said])):
@@ -84,6 +88,7 @@ def _facts(prepared: Prepared, context: Context) -> Facts:
         here=str(context.here),
         door=context.door,
         history_runs=plan.history_runs,
+        writer=WRITER,
     )
 
 

@@ -174,9 +174,11 @@ class Environments:
                 )
             workers = [self._take_all(job, worker, control, inside) for worker in range(max(job.workers, 1))]
             env = self._environment(job, workers)
-        except BaseException:
-            self._give_back(job.attempt_id, reusable=True)
+        except BaseException as error:
+            leaked = self._give_back(job.attempt_id, reusable=True)
             self._watch.went(job.attempt_id)
+            if isinstance(error, InfrastructureError):
+                error.leaked |= leaked
             raise
         return msgspec.structs.replace(job, env=env)
 

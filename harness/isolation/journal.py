@@ -15,14 +15,14 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, private_directory
+from harness.files import PRIVATE_FILE, locked
 from harness.foreign import decoded
 from harness.isolation.lease import Lease
 
@@ -63,13 +63,10 @@ class Journal:
     @classmethod
     def open(cls, directory: Path, run_id: str) -> "Journal":
         """A new journal. Raises OSError."""
-        private_directory(directory)
         path = directory / f"{run_id}-{secrets.token_hex(4)}.jsonl"
-        # Under another name until it is locked, or a sweep that comes by would take it for one of a dead run.
-        fresh = path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        fresh.rename(path)
+        with locked(directory):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor, {})
 
     def making(self, lease: Lease, durable: bool) -> None:
@@ -118,10 +115,8 @@ def dead_journals(directory: Path) -> Iterator[list[Journal]]:
     first."""
     found: list[Journal] = []
     try:
-        for path in sorted(directory.glob("*.jsonl")):
-            journal = _lock(path)
-            if journal:
-                found.append(journal)
+        with locked(directory) if directory.is_dir() else nullcontext():
+            found += filter(None, map(_lock, sorted(directory.glob("*.jsonl"))))
         yield found
     finally:
         for journal in found:

@@ -43,8 +43,8 @@ class Leases:
         self._heart = threads.start(self._beat, name="leases")
 
     def make(self, lease: Lease) -> tuple[Lease, Made]:
-        """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
-        left."""
+        """Makes it, and returns it with all that was learned. Raises InfrastructureError; it was then
+        released, and says whether something is left."""
         kind, began = self._kinds[lease.entry], clock.now()
         with self._lock:
             self._out[lease.token] = lease
@@ -54,10 +54,11 @@ class Leases:
             self._journal.making(lease, kind.durable)
             made = kind.make(lease, lambda details: self._learned(lease.token, details))
         except BaseException as error:
-            self.release(self._out[lease.token])
+            leaked = not self.release(self._out[lease.token])
             if isinstance(error, HarnessError | OSError):
                 why, cure = (error.message, error.cure) if isinstance(error, HarnessError) else (str(error), "")
-                raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
+                message = f"[isolation.{lease.entry}] could not be made: {why}"
+                raise InfrastructureError(message, cure, leaked=leaked) from error
             raise
         self._secrets.learn_given(made.variables, made.secret)
         for warning in self._secrets.warnings():

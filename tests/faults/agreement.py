@@ -69,10 +69,9 @@ def _of_run(project: Path, run: Path, *, reports: bool, history: bool) -> Iterat
     statuses = {name: result["status"] for name, result in results.items()}
     found = _status_files(run)
     if not reports:
-        found = {name: status for name, status in statuses.items() if found.get(name) in (None, "running")} | {
-            name: status for name, status in found.items() if status != "running"
-        }
-    yield from _compared("its status files", statuses, found)
+        found = {name: status for name, status in found.items() if status != "running"}
+    written = statuses if reports else {name: status for name, status in statuses.items() if name in found}
+    yield from _compared("its status files", written, found)
     code = finished[-1]["exit_code"] if finished else None
     yield from _report(run / "report.json", statuses, code, needed=reports)
     yield from _junit(run / "junit.xml", results, groups, needed=reports)
