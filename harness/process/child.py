@@ -49,6 +49,7 @@ class Child:
             log.close()
             raise
         self._lock = threading.Lock()
+        self._log = log
         self._returncode: int | None = None
         self.pid = self._leader.pid
         ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
@@ -56,6 +57,11 @@ class Child:
             target=_move, args=(pump, output, ended, log), name=f"output of {self.pid}", daemon=True
         )
         self._pumping.start()
+
+    @property
+    def log_problem(self) -> str:
+        """What was wrong with its log, once it has ended; empty: nothing."""
+        return self._log.problem
 
     def poll(self) -> int | None:
         """Its exit code, or minus its signal; None while it runs."""
