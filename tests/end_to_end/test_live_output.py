@@ -45,4 +45,5 @@ def test_once_it_is_read_what_comes_is_shown_again(harness: Harness) -> None:
     assert any(LEFT_OUT in line for line in lines)
     assert any("still here" in line for line in lines)
     (harness.directory / "seen").touch()
+    assert list(lines)[-1] == "✓ 1 group passed\n"
     assert harness.finish(process).code == 0
