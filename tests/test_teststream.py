@@ -13,7 +13,7 @@ from harness.teststream import TestStream
 class Heard:
     def __init__(self) -> None:
         self.events: list[AnyEvent] = []
-        self.tests = KnownTests("search", 2, self.events.append)
+        self.tests = KnownTests("search", 2, self.events.append, mask=lambda text: text.replace("s3cr3t", "***"))
         self.stream = TestStream(self.tests)
 
     def warnings(self) -> list[str]:
@@ -99,3 +99,9 @@ def test_a_line_torn_at_the_end_is_no_garbage(heard: Heard) -> None:
     heard.stream.feed(line("start", id="a") + b'{"event": "fin')
     heard.stream.close()
     assert heard.warnings() == []
+
+
+def test_what_is_shown_of_garbage_is_masked_before_it_is_cut(heard: Heard) -> None:
+    heard.stream.feed(b"x" * 76 + b"s3cr3t\n")
+    (warning,) = heard.warnings()
+    assert "s3cr" not in warning
