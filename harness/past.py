@@ -6,9 +6,9 @@ from msgspec import Meta
 
 from harness.model import Noun, Status, TestStatus
 
-LARGEST = 1e15
-Measured = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
-"""A finite number. Bounds are checked where rows are read: a damaged history may hold anything."""
+SMALLEST, LARGEST = -1e10, 1e11
+Measured = Annotated[float, Meta(ge=SMALLEST, le=LARGEST)]
+"""Seconds that can be a moment, too. It is checked where rows are read: a damaged history may hold anything."""
 
 
 class PastRun(Noun, frozen=True):

@@ -83,10 +83,18 @@ def read_runs(directories: Iterable[Path]) -> list[ShardRun]:
     for directory in directories:
         top = directory.resolve()
         itself = [files for files in all_runs(top.parent) if files.run_dir == top]
-        below = [files for place, _, _ in os.walk(top) for files in all_runs(Path(place))]
+        below = [files for place, _, _ in os.walk(top) for files in _runs_in(Path(place))]
         found |= {files.run_dir: files for files in itself + below if files.events.is_file()}
     runs = [(found[path], list(_events(found[path]))) for path in sorted(found)]
     return [_shard_run(files, events) for files, events in runs if events]
+
+
+def _runs_in(directory: Path) -> list[RunFiles]:
+    """None where the directory cannot be read, or is gone: os.walk passes over it, too."""
+    try:
+        return all_runs(directory)
+    except OSError:
+        return []
 
 
 def _events(files: RunFiles) -> Iterator[Stamped]:
