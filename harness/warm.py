@@ -30,6 +30,7 @@ from pathlib import Path
 from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
+_LONGEST_ANSWER = 1 << 20  # bytes
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
 _SETTINGS = (
@@ -178,7 +179,7 @@ class _Parent:
                 try:
                     answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
                     if "cold" not in answer:
-                        leader = Leader.adopt(int(str(answer["pid"])))
+                        leader = Leader.adopt(_child(answer.get("pid")))
                         os.write(goes, b"!")
                         return leader
                 finally:
@@ -261,10 +262,13 @@ class _Parent:
     def _receive(self, within: float) -> dict[str, object]:
         assert self._control
         self._control.settimeout(within)
-        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8), "big")))
-        if not isinstance(answer, dict):
-            raise ValueError("no answer")
-        return answer
+        size = int.from_bytes(self._exactly(8), "big")
+        if size <= _LONGEST_ANSWER:
+            with contextlib.suppress(RecursionError):
+                answer = json.loads(self._exactly(size))
+                if isinstance(answer, dict):
+                    return answer
+        raise ValueError("no answer")
 
     def _exactly(self, count: int) -> bytes:
         assert self._control
@@ -274,3 +278,11 @@ class _Parent:
                 raise OSError("it has ended")
             data += some
         return data
+
+
+def _child(pid: object) -> int:
+    """The pid that an answer names, if it is one that we may signal. Raises ValueError or OSError for any other."""
+    if not isinstance(pid, int) or not 1 < pid < 1 << 31:
+        raise ValueError("no pid")
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ChildProcessError: it is none of ours
+    return pid
