@@ -110,9 +110,20 @@ def _events(files: RunFiles) -> Iterator[Stamped]:
 
 def _shard_run(files: RunFiles, events: Sequence[Stamped]) -> ShardRun:
     try:
-        return ShardRun.of(events, str(files.log_dir))
+        run = ShardRun.of(events, str(files.log_dir))
+        _check_end(run.record)
+        return run
     except (ValueError, KeyError) as error:
         raise _damaged(str(files.events), error) from error
+
+
+def _check_end(record: RunRecord) -> None:
+    """Raises ValueError where the end of a run contradicts those of its groups: then it passes for nothing."""
+    for name, group in record.groups.items() if record.finished else ():
+        if group.result is None:
+            raise ValueError(f"it is over, and does not say how group {name!r} ended")
+        if group.result.counts_as_failure and record.finished and not record.finished.exit_code:
+            raise ValueError(f"it says that it passed, and that group {name!r} {group.result.status}")
 
 
 def _damaged(place: str, error: Exception) -> InfrastructureError:
