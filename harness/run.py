@@ -143,7 +143,7 @@ class _Run:
         )
 
     def execute(self) -> int:
-        with signals.handling(self.signal_came, self.pause_asked):
+        with signals.handling(self.signal_came, self.pause_asked, lambda: self.inbox.put(LOOK)):
             try:
                 self.environments.open()
                 self.emit(self.run_started())
@@ -218,9 +218,9 @@ class _Run:
         if self.signals > 1:
             self.services.hurry()
 
-    def pause_asked(self) -> None:
+    def pause_asked(self, is_wanted: bool) -> None:
         """Likewise. Asked twice is asked once."""
-        self.pause_wanted = True
+        self.pause_wanted = is_wanted
         self.inbox.put(LOOK)
 
     def observed(self, arrival: AnyEvent | Output) -> None:
@@ -239,7 +239,7 @@ class _Run:
         self.emit(RunPaused())
         began = time.monotonic()
         with standing_still(self.environments.marks):
-            signals.stand_still()
+            signals.stand_still(lambda: self.pause_wanted)
         self.pause_wanted = False
         self.emit(RunResumed(seconds=time.monotonic() - began))
 
