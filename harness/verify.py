@@ -2,8 +2,8 @@
 
 Protocol: `verify` reads the run's files back and compares them with the record that the events made; what it returns is
 what contradicts. It never raises for what it finds on the disk: a torn or foreign file is a problem to report, and the
-caller's answer to any problem is that the harness, not a test, is at fault. It raises OSError where this machine has too
-little left to look.
+caller's answer to any problem is that the harness, not a test, is at fault. It raises OSError where this machine has
+too little left to look.
 
 It must not mend anything, or look at another run.
 """

@@ -17,13 +17,11 @@ def test_too_little_of_something_is_told_with_its_cure() -> None:
 
 
 def test_it_is_found_behind_what_it_led_to() -> None:
-    try:
-        try:
-            raise raised(errno.EAGAIN)
-        except OSError as error:
-            raise ValueError("no answer") from error
-    except ValueError as error:
-        assert shortage(error) == SHORTAGES[errno.EAGAIN]
+    first = ValueError("no answer")
+    first.__cause__ = raised(errno.EAGAIN)
+    last = KeyError("nothing there")
+    last.__context__ = first
+    assert shortage(last) == SHORTAGES[errno.EAGAIN]
 
 
 def test_a_library_that_could_not_be_opened_says_it_in_words() -> None:
