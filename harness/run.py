@@ -2,9 +2,9 @@
 
 Whatever happens, a signal, the end of an attempt, a line of a test, a service that died, arrives on one queue. The loop
 hands inputs to the dispatcher (scheduling/dispatch.py), performs the actions that it answers with, and hands every
-event, stamped with its order and its time, to the reporters. Attempts, services and the services' start-up have threads
-of their own; all else of a run happens in the thread that calls `execute`, which must be the main one, because signals
-arrive there.
+event, stamped with its order and its time, to the reporters. Attempts and services have threads of their own, and so
+has the keeper, which makes what the run stands on and puts it away; all else of a run happens in the thread that calls
+`execute`, which must be the main one, because signals are handled there.
 
 Nothing is decided here. If a line here begins with "if" and is about tests, it belongs to the dispatcher.
 """
