@@ -97,7 +97,7 @@ def test_groups_and_their_clocks_stand_still_until_fg(harness: Harness, open_ter
     stopped_at = time.monotonic()
     harness.await_event(RunPaused)
     (web,) = [stamped.data for stamped in ran(harness).events if isinstance(stamped.data, ServiceStarted)]
-    with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/") as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/", timeout=30) as answer:
         assert answer.status == 200, "who pauses a run may look into its services"
     harness.write("go", "")
     time.sleep(LIMIT + 0.5)
