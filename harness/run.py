@@ -4,7 +4,7 @@ Whatever happens, a signal, the end of an attempt, a line of a test, a service t
 hands inputs to the dispatcher (scheduling/dispatch.py), performs the actions that it answers with, and hands every
 event, stamped with its order and its time, to the reporters. Attempts, services, and what the run stands on (ground.py)
 have threads of their own; all else of a run happens in the thread that calls `execute`, which must be the main one,
-because signals arrive there.
+because signals are handled there.
 
 Nothing is decided here. If a line here begins with "if" and is about tests, it belongs to the dispatcher.
 """
@@ -113,7 +113,7 @@ class _Run:
         )
 
     def execute(self) -> int:
-        with signals.handling(self.signal_came, self.pause_asked):
+        with signals.handling(self.signal_came, self.pause_asked, lambda: self.inbox.put(LOOK)):
             try:
                 self.ground.open()
                 self.emit(self.run_started())
@@ -149,9 +149,9 @@ class _Run:
         if self.signals > 1:
             self.ground.services.hurry()
 
-    def pause_asked(self) -> None:
+    def pause_asked(self, is_wanted: bool) -> None:
         """Likewise. Asked twice is asked once."""
-        self.pause_wanted = True
+        self.pause_wanted = is_wanted
         self.inbox.put(LOOK)
 
     def observed(self, arrival: AnyEvent | Output) -> None:
@@ -171,8 +171,8 @@ class _Run:
         """Stops all that attempts run, and then us, until somebody continues us."""
         self.emit(RunPaused())
         began = time.monotonic()
-        with signals.about_to_stand_still(), standing_still(self.ground.marks):
-            signals.stand_still()
+        with standing_still(self.ground.marks):
+            signals.stand_still(lambda: self.pause_wanted)
         self.pause_wanted = False
         self.emit(RunResumed(seconds=time.monotonic() - began))
 
