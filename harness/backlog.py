@@ -20,22 +20,26 @@ class Backlog:
         self._most = most
         self._lock = threading.Lock()
         self._under_way = 0
+        self._is_full = False
         self._left_out: dict[str, int] = {}  # by group or part, since it was last told
 
     def let_in(self, output: Output) -> Output | None:
         """What is to be shown of it, and of what was left out before; None: nothing."""
         with self._lock:
-            if self._under_way >= self._most:
+            if self._is_full:
                 self._left_out[output.group] = self._left_out.get(output.group, 0) + len(output.data)
                 return None
             if told := self._told(output.group):
                 output = replace(output, data=told + output.data)
             self._under_way += len(output.data)
+            self._is_full = self._under_way >= self._most
             return output
 
     def out(self, output: Output) -> None:
         with self._lock:
             self._under_way -= len(output.data)
+            # Not at once, or every other piece would be left out, and a line tell of it.
+            self._is_full = self._is_full and self._under_way > self._most // 2
 
     def end(self, group: str) -> bytes:
         """What is to be said of what was left out at the end of an attempt."""

@@ -14,7 +14,8 @@ from harness.errors import InfrastructureError
 from harness.model import Group
 from harness.scheduling.parts import parts_of
 
-_RUN = 12  # the journals, the main log, where the run's processes meet, a report and a look at /proc under way
+# The journals, the main log, what wakes the loop (2), where processes meet, a report and a look at /proc under way.
+_RUN = 14
 _SERVICE = 2  # its end, and a question whether it is ready
 _PARENT = 7  # a warm pytest that starts
 _START = 7  # an attempt: its log, its output (2), what wakes it (2), and by which Popen hears of a failure (2)

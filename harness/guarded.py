@@ -72,6 +72,6 @@ def _start(unfinished: Unfinished, inherited: tuple[int, ...]) -> Leader:
     }
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        return Leader.start(argv, env=env, directory="/", output=nowhere, inherited=inherited)
+        return Leader.start(argv, env=env, directory="/", output=nowhere, inherited=inherited, pauses=False)
     finally:
         os.close(nowhere)

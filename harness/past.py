@@ -6,9 +6,11 @@ from msgspec import Meta
 
 from harness.model import Noun, Status, TestStatus
 
-LARGEST = 1e15
-Measured = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
-"""A finite number. Bounds are checked where rows are read: a damaged history may hold anything."""
+SMALLEST, LARGEST = -1e10, 1e11
+Measured = Annotated[float, Meta(ge=SMALLEST, le=LARGEST)]
+"""Seconds that can be a moment, too. It is checked where rows are read: a damaged history may hold anything."""
+Whole = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+"""SQLite can hold it."""
 
 
 class PastRun(Noun, frozen=True):
@@ -20,21 +22,21 @@ class PastRun(Noun, frozen=True):
     commit: str  # empty: not in git
     dirty: bool
     host: str
-    cores: int
-    jobs: int
-    seed: int
+    cores: Whole
+    jobs: Whole
+    seed: Whole
     shard: str  # empty: the whole
     environment: str
     duration: Measured
-    exit_code: int
+    exit_code: Whole
     stopped_by: str
     sequential_time: Measured
     lower_bound: Measured
     predicted: Measured | None
     services_seconds: Measured  # until the first phase began
     wind_down: Measured  # from the end of the last group to the end of the run
-    groups: int  # that ran
-    failed: int  # groups
+    groups: Whole  # that ran
+    failed: Whole  # groups
 
 
 class PastGroup(Noun, frozen=True):
@@ -44,11 +46,11 @@ class PastGroup(Noun, frozen=True):
     group: str
     started_at: Measured  # wall time
     duration: Measured
-    slot: int
+    slot: Whole
     status: Status
-    attempts: int
+    attempts: Whole
     cpu_seconds: Measured
-    peak_memory: int
+    peak_memory: Whole
     partial: bool  # only some of its tests were asked for
     quarantined: bool
     waited: Measured  # before it started, for whatever
@@ -60,9 +62,9 @@ class SlowTest(Noun, frozen=True):
 
     test: str
     seconds: Measured
-    runs: int
+    runs: Whole
     cpu_seconds: Measured | None  # None: nobody measured it
-    memory_growth: int | None
+    memory_growth: Whole | None
 
 
 class PastTest(Noun, frozen=True):
@@ -70,13 +72,13 @@ class PastTest(Noun, frozen=True):
 
     run: str  # key
     group: str
-    attempt: int
+    attempt: Whole
     test: str
     status: TestStatus
     duration: Measured
     error: str  # hash of its message, numbers and addresses left out; empty: it did not fail
     cpu_seconds: Measured | None = None  # None: nobody measured it
-    memory_growth: int | None = None
+    memory_growth: Whole | None = None
 
 
 class Latest(Noun, frozen=True):

@@ -2,9 +2,9 @@
 
 Whatever happens, a signal, the end of an attempt, a line of a test, a service that died, arrives on one queue. The loop
 hands inputs to the dispatcher (scheduling/dispatch.py), performs the actions that it answers with, and hands every
-event, stamped with its order and its time, to the reporters. Attempts, services and the services' start-up have threads
-of their own; all else of a run happens in the thread that calls `execute`, which must be the main one, because signals
-arrive there.
+event, stamped with its order and its time, to the reporters. Attempts, services, and what the run stands on (ground.py)
+have threads of their own; all else of a run happens in the thread that calls `execute`, which must be the main one,
+because signals are handled there.
 
 Nothing is decided here. If a line here begins with "if" and is about tests, it belongs to the dispatcher.
 """
@@ -16,16 +16,15 @@ import math
 import os
 import platform
 import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 
-from harness import __version__, clock, signals, threads
+from harness import __version__, clock, signals
 from harness.attempt import Output
 from harness.backlog import Backlog
-from harness.errors import HarnessError, InfrastructureError, shortage
+from harness.errors import InfrastructureError
 from harness.events import (
     AnyEvent,
     AttemptFinished,
@@ -38,20 +37,18 @@ from harness.events import (
     Stamped,
     Warned,
 )
-from harness.executors import EXECUTORS
 from harness.files import RunFiles
-from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, learn_secrets, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.ground import Ground
+from harness.jobs import make_job
 from harness.masking.events import masked
-from harness.model import Group, Outcome
+from harness.model import Outcome
 from harness.partlog import with_log_in_place
-from harness.process import Adoption, standing_still
+from harness.process import standing_still
 from harness.reporters import Reporters
 from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import (
     AttemptEnded,
-    Begin,
     Cancel,
     Emit,
     Input,
@@ -63,13 +60,10 @@ from harness.scheduling.messages import (
     Start,
     StartupFailed,
     Stop,
-    Supply,
     TimeUp,
     Wake,
 )
 from harness.scheduling.parts import split
-from harness.services import Services
-from harness.warm import Warm
 
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
@@ -99,42 +93,10 @@ class _Run:
         self.stopped = False
         self.signals = 0
         self.pause_wanted = False
-        self.services_up = False
-        self.keeper: threading.Thread | None = None
-        self.over = threading.Event()  # nothing is to run any more
-        self.closed: Future[None] = Future()
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
         self.backlog = Backlog()
         self.wakes: list[tuple[float, str]] = []  # a heap: time of the clock, attempt id
-        self.adoption = Adoption()
-        self.services = Services(
-            request.plan,
-            request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, files),
-            files_log=files.service_log,
-            notify=self.inbox.put,
-            run_id=files.run_id,
-            secrets=request.secrets,
-        )
-        self.environments = Environments(
-            request.plan,
-            {name for group in self.starting() for name in group.isolate},
-            run_id=files.run_id,
-            variables=lambda: run_variables(request, files, self.services.values),
-            services=self.services.values,
-            notify=self.inbox.put,
-            has_tests=any(group.tests for group in self.starting()),
-            keep=request.keep_environment,
-            left_behind=lambda: self.adoption.has_any,
-            secrets=request.secrets,
-        )
-        self.warm = Warm(
-            warm_processes(request, self.starting()),
-            adoption=self.adoption,
-            variables=lambda: parent_variables(request, files, self.services.values, self.environments.hidden),
-            warn=lambda message: self.inbox.put(Warned(message=message)),
-        )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm, request.secrets)
+        self.ground = Ground(request, files, self.inbox.put, self.observed)
         self.dispatcher = Dispatcher(
             split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
@@ -151,17 +113,16 @@ class _Run:
         )
 
     def execute(self) -> int:
-        with signals.handling(self.signal_came, self.pause_asked):
+        with signals.handling(self.signal_came, self.pause_asked, lambda: self.inbox.put(LOOK)):
             try:
-                self.adoption.begin()
-                self.environments.open()
+                self.ground.open()
                 self.emit(self.run_started())
                 for warning in (*self.request.warnings, *self.request.secrets.warnings()):
                     self.emit(Warned(message=warning))
                 self.begin()
                 self.loop(lambda: self.stopped)
             finally:
-                self.end()
+                self.ground.end(self.loop if self.stopped else lambda _: None)  # or the loop is broken
             self.drain()
             self.emit(
                 RunFinished(
@@ -172,57 +133,11 @@ class _Run:
             )
         return self.dispatcher.exit_code
 
-    # --- what the run stands on
-
     def begin(self) -> None:
         try:
-            self.keeper = threads.start(self.keep, name="keeper")
+            self.ground.begin()
         except InfrastructureError as error:
             self.decide(StartupFailed(error.message))
-
-    def keep(self) -> None:
-        """Makes what the run stands on, and puts it away. In a thread of its own, so that the loop hears of signals
-        meanwhile."""
-        self.start_services()
-        self.over.wait()
-        try:
-            self.put_away()
-        except BaseException as error:  # raised again by `end`
-            self.closed.set_exception(error)
-        else:
-            self.closed.set_result(None)
-        self.inbox.put(LOOK)
-
-    def end(self) -> None:
-        self.environments.stop_making()
-        self.warm.stop()
-        if not self.services_up:
-            self.services.interrupt()  # or their start would not end
-        if self.keeper is None:
-            self.put_away()
-            return
-        self.over.set()
-        try:
-            if self.stopped:  # or the loop is broken
-                self.loop(self.closed.done)
-        finally:
-            self.keeper.join()
-        self.closed.result()
-
-    def put_away(self) -> None:
-        try:
-            self.executor.close()
-            self.warm.close()
-            self.environments.close()
-        finally:
-            self.services.stop()
-            self.end_strays()
-
-    def end_strays(self) -> None:
-        """What bears no marks was nobody's until now."""
-        if count := self.adoption.end():
-            whose = "by some group or service: it bears no marks, since its environment was cleared"
-            self.inbox.put(Warned(message=f"ended what was left running {whose} ({count} processes)"))
 
     # --- in
 
@@ -232,11 +147,11 @@ class _Run:
         self.urgent.append(SignalCame(number))
         self.inbox.put(LOOK)
         if self.signals > 1:
-            self.services.hurry()
+            self.ground.services.hurry()
 
-    def pause_asked(self) -> None:
+    def pause_asked(self, is_wanted: bool) -> None:
         """Likewise. Asked twice is asked once."""
-        self.pause_wanted = True
+        self.pause_wanted = is_wanted
         self.inbox.put(LOOK)
 
     def observed(self, arrival: AnyEvent | Output) -> None:
@@ -256,8 +171,8 @@ class _Run:
         """Stops all that attempts run, and then us, until somebody continues us."""
         self.emit(RunPaused())
         began = time.monotonic()
-        with standing_still(self.environments.marks):
-            signals.stand_still()
+        with standing_still(self.ground.marks):
+            signals.stand_still(lambda: self.pause_wanted)
         self.pause_wanted = False
         self.emit(RunResumed(seconds=time.monotonic() - began))
 
@@ -314,16 +229,15 @@ class _Run:
     def decide(self, given: Input) -> None:
         actions = self.dispatcher.handle(given, clock.now() - self.began)
         if self.dispatcher.stopped_by:
-            self.environments.stop_making()
-            self.warm.stop()
+            self.ground.stop_making()
         for action in actions:
             match action:
                 case Start():
                     self.start(action)
                 case Cancel(attempt_id):
-                    self.executor.cancel(attempt_id)
+                    self.ground.executor.cancel(attempt_id)
                 case Kill(attempt_id):
-                    self.executor.kill(attempt_id)
+                    self.ground.executor.kill(attempt_id)
                 case Wake(attempt_id, after):
                     heapq.heappush(self.wakes, (clock.now() + after, attempt_id))
                 case Emit(event):
@@ -332,12 +246,11 @@ class _Run:
                     self.stopped = True
 
     def start(self, action: Start) -> None:
-        job = make_job(
-            self.request, self.files, action.group, self.services.values, attempt=action.attempt, slot=action.slot
-        )
+        values = self.ground.services.values
+        job = make_job(self.request, self.files, action.group, values, attempt=action.attempt, slot=action.slot)
         log = str(self.files.group_log(job.group))
         self.emit(AttemptStarted(group=job.group, part=job.part, attempt=job.attempt, slot=job.slot, log=log))
-        self.executor.submit(job).add_done_callback(self.attempt_ended)
+        self.ground.executor.submit(job).add_done_callback(self.attempt_ended)
 
     def attempt_ended(self, future: Future[Outcome]) -> None:
         """Called in the attempt's thread."""
@@ -382,29 +295,3 @@ class _Run:
             all_groups=request.all_groups,
             predicted=request.predicted,
         )
-
-    def start_services(self) -> None:
-        try:
-            self.services.start()
-            self.services_up = True
-            learn_secrets(self.request, self.services.values)
-            supplies = {
-                name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
-                for name, it in self.environments.ready().items()
-            }
-        except HarnessError as error:
-            if error.cure:
-                self.inbox.put(Warned(message=error.cure))
-            self.inbox.put(StartupFailed(error.message.splitlines()[0]))
-        # Whatever it is, nothing can run, and the loop must hear of it.
-        except BaseException as error:
-            why = shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
-            self.inbox.put(StartupFailed(why))
-        else:
-            self.inbox.put(Begin(supplies))
-
-    def starting(self) -> Iterator[Group]:
-        """The groups that are going to run, if nothing stops them."""
-        for phase in self.request.phases:
-            if phase.name not in self.request.off:
-                yield from (group for group in phase.groups if group.name not in self.request.cached)

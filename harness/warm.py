@@ -32,6 +32,7 @@ from harness.errors import SHORTAGES
 from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
+_LONGEST_ANSWER = 1 << 20  # bytes
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
 _AT_LEAST = 0.001  # seconds: with none, a socket does not wait but fails
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
@@ -188,7 +189,7 @@ class _Parent:
                 try:
                     answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
                     if "cold" not in answer:
-                        leader = Leader.adopt(int(str(answer["pid"])), grace)
+                        leader = Leader.adopt(_child(answer.get("pid")), grace)
                         os.write(goes, b"!")
                         return leader
                 finally:
@@ -273,10 +274,13 @@ class _Parent:
 
     def _receive(self, within: float) -> dict[str, object]:
         limit = clock.now() + within
-        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8, limit), "big"), limit))
-        if not isinstance(answer, dict):
-            raise ValueError("no answer")
-        return answer
+        size = int.from_bytes(self._exactly(8, limit), "big")
+        if size <= _LONGEST_ANSWER:
+            with contextlib.suppress(RecursionError):
+                answer = json.loads(self._exactly(size, limit))
+                if isinstance(answer, dict):
+                    return answer
+        raise ValueError("no answer")
 
     def _exactly(self, count: int, limit: float) -> bytes:
         assert self._control
@@ -293,3 +297,11 @@ class _Parent:
                 raise OSError("it has ended")
             data += some
         return data
+
+
+def _child(pid: object) -> int:
+    """The pid that an answer names, if it is one that we may signal. Raises ValueError or OSError for any other."""
+    if not isinstance(pid, int) or not 1 < pid < 1 << 31:
+        raise ValueError("no pid")
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ChildProcessError: it is none of ours
+    return pid

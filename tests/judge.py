@@ -99,6 +99,7 @@ class Judge:
         self.choose = choose
         self.options = options
         self.durations = DURATIONS
+        self.endings = ENDINGS
         self.misdelivers = False  # whether outcomes come twice, or late, from an executor that gave the attempt up
         self.given: list[Input] = []  # all but outcomes
         self.clock = 0.0
@@ -185,7 +186,7 @@ class Judge:
                 self.running[group.name] = action
                 self.slots[group.name] = action.slot
                 self.attempts[group.name] = attempt
-                self.push(group.name, attempt, self.choose(ENDINGS))
+                self.push(group.name, attempt, self.choose(self.endings))
             case Wake(attempt_id, after):
                 name, attempt = attempt_id.split("#")
                 assert 0 < after <= 60

@@ -1,5 +1,6 @@
 """A project in a temporary directory, run by a harness of its own process, and what it left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -117,17 +118,20 @@ class Harness:
 
     def survivors(self) -> list[str]:
         """The command lines of all processes that carry the mark, whatever session they are in."""
-        return [" ".join(process.cmdline()) for process in self.bearers()]
+        found = []
+        for process in self.bearers():
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                found.append(" ".join(process.cmdline()))
+        return found
 
     def bearers(self) -> list[psutil.Process]:
         """All processes that carry the mark."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("HARNESS_TEST_MARK") == self.mark
-        except psutil.Error:
-            return False
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("HARNESS_TEST_MARK") == self.mark:
+                    found.append(process)
+        return found
 
     def await_event(self, kind: type, count: int = 1) -> None:
         """Returns when the newest run has told of `count` events of this kind."""

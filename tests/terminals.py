@@ -25,9 +25,9 @@ class Terminal:
         if self._pid == 0:
             os.chdir(directory)
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], {**env, "PS1": "$ ", "TERM": "xterm"})
-        # So that nothing waited for is found in the echo of what was typed.
-        self.type("stty -echo; bind 'set enable-bracketed-paste off'; PS1='ready'\n")
-        self.await_text("ready")
+        # What is typed is echoed until then, and must not be taken for a prompt.
+        self.type("stty -echo; bind 'set enable-bracketed-paste off'; PS1='<''prompt>'\n")
+        self.await_prompt()
 
     def type(self, text: str) -> None:
         os.write(self._handle, text.encode())
@@ -42,9 +42,22 @@ class Terminal:
             self.shown += os.read(self._handle, 65536).decode(errors="replace")
         self._looked_at = found + len(text)
 
+    def await_prompt(self) -> None:
+        self.await_text("<prompt>")
+
     def run(self, command: str) -> None:
-        """Starts it in the foreground; its exit code is shown as [NUMBER] when it has ended, or stopped."""
-        self.type(f"{command}; echo [$?]\n")
+        """Starts it in the foreground."""
+        self.type(f"{command}\n")
+
+    def exit_code(self) -> int:
+        """That of what was run last, once it has ended."""
+        self.await_prompt()
+        self.run('echo "exit code [$?]"')
+        self.await_text("exit code [")
+        self.await_text("]")
+        code = int(self.shown[: self._looked_at].rpartition("[")[2].removesuffix("]"))
+        self.await_prompt()
+        return code
 
     def hang_up(self) -> None:
         """The terminal is closed."""

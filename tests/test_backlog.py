@@ -15,9 +15,10 @@ def test_what_is_under_way_is_bounded_and_what_is_left_out_told() -> None:
     assert backlog.let_in(Output("a", b"lost-6")) is None
     assert backlog.let_in(Output("b", b"lost")) is None
     backlog.out(first)
+    assert backlog.let_in(Output("c", b"not before half of it is out")) is None
+    backlog.out(second)
     third = backlog.let_in(Output("a", b"z"))
     assert third == Output("a", TOLD + b"z")
-    backlog.out(second)
     backlog.out(third)
     assert backlog.end("a") == b""
     assert backlog.end("b") == TOLD.replace(b"12", b"4")

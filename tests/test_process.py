@@ -576,10 +576,11 @@ class TestChild:
     def test_a_daemon_that_holds_its_output_holds_up_nobody(self, tmp_path: Path) -> None:
         before, threads = open_descriptors(), threading.active_count()
         log = tmp_path / "log"
-        process = child("setsid sleep 60 & echo $!.; exit 3", log)
+        daemon = "setsid bash -c 'echo $$.; exec sleep 60' &"
+        process = child(f"{daemon} until grep -q . log; do read -t 0.01 <> <(:); done; exit 3", log, directory=tmp_path)
         began = time.monotonic()
         assert process.wait(None) == 3
-        assert time.monotonic() - began < LONG / 2
+        assert time.monotonic() - began < LONG
         assert threading.active_count() == threads
         assert open_descriptors() <= before
         os.kill(int(log.read_text().strip(".\n")), signal.SIGKILL)

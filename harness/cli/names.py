@@ -4,6 +4,7 @@ Reads and writes the files and prints; what collides is decided in harness/namin
 told with its line, and the others go on.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,9 +73,14 @@ def chosen(paths: tuple[Path, ...]) -> list[Path]:
     """These files, and the Python files of these directories. Raises UsageError for one that is not there."""
     files: dict[Path, None] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110  # Path.exists would raise where a name is too long
             raise UsageError(f"names: there is no {quoted(str(path))}", "Name files or directories that exist.")
-        files |= dict.fromkeys([path] if path.is_file() else _below(path))
+        try:
+            files |= dict.fromkeys([path] if path.is_file() else _below(path))
+        except OSError as error:
+            raise UsageError(
+                f"names: {error.filename} cannot be read: {error.strerror}", "Name what does not change meanwhile."
+            ) from error
     return list(files)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import InfrastructureError, UsageError
 from harness.history.schema import APPLICATION, CREATE, TABLES, VERSION
-from harness.past import LARGEST
+from harness.past import LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     import sqlite3
@@ -231,7 +231,7 @@ def check_types(connection: "sqlite3.Connection") -> None:
     fits = {
         "TEXT": "typeof({0}) = 'text'",
         "INTEGER": "typeof({0}) = 'integer'",
-        "REAL": f"(typeof({{0}}) = 'real' AND abs({{0}}) <= {LARGEST})",
+        "REAL": f"(typeof({{0}}) = 'real' AND {{0}} BETWEEN {SMALLEST} AND {LARGEST})",
     }
     for table, body in TABLES.items():
         for name, kind, more in _COLUMN.findall(body):

@@ -10,7 +10,7 @@ from harness.foreign import decoded
 from harness.history.database import DamagedError
 from harness.history.fold import Rows
 from harness.history.schema import quoted_columns
-from harness.past import Measured, PastGroup, PastRun, StoredFingerprint
+from harness.past import Measured, PastGroup, PastRun, PastTest, StoredFingerprint
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +22,16 @@ GROUP = ", ".join([*quoted_columns(PastGroup, frozenset({"run"})), "complete"])
 UNRUN = '"group", status'
 _PARTS = msgspec.json.Decoder(dict[str, str])
 TEST = "attempt, status, duration, error, cpu_seconds, memory_growth"
+
+
+def unfit(rows: Rows) -> str:
+    """What of a run would make the history unreadable, as an impossible time of a torn journal; empty: nothing."""
+    try:
+        for noun, found in ((PastRun, [rows.run]), (PastGroup, rows.groups), (PastTest, rows.tests)):
+            msgspec.convert(msgspec.to_builtins(found), list[noun])  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
 
 
 def insert(connection: "sqlite3.Connection", rows: Rows) -> None:

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.history.database import CURE, Database, sound_uri, transaction
 from harness.history.fold import fold
 from harness.history.latest import latest
-from harness.history.rows import absorb, insert, prune, stored_fingerprints, typed
+from harness.history.rows import absorb, insert, prune, stored_fingerprints, typed, unfit
 from harness.history.schema import quoted_columns
 from harness.model import Status, TestStatus
 from harness.past import Latest, Measured, PastGroup, PastRun, PastTest, SlowTest, StoredFingerprint
@@ -83,6 +83,9 @@ class History:
         Raises ValueError for a run that has not ended.
         """
         rows = fold(record)
+        if problem := unfit(rows):
+            self.warnings.append(f"run {rows.run.run_id} is not added to {self._database.path}: {problem}")
+            return rows.run.key
 
         def add(connection: "sqlite3.Connection") -> None:
             if connection.execute("SELECT 1 FROM runs WHERE key = ?", (rows.run.key,)).fetchone() is None:

@@ -128,8 +128,8 @@ class Environments:
         self._given = self._variables()
         context = Context(self._project, project_id(self._project), self._run_id, self._given, stopping=self._stopping)
         for name, entry in self._entries.items():
-            self._secrets.learn_given(self._given, secret_variables_of(entry))
             self._kinds[name] = kind_of(entry, context, self._services)
+            self._secrets.learn_given(self._given, secret_variables_of(entry) & self._given.keys())
         if self._leases:
             self._sweep()
         capacities = {name: kind.capacity() for name, kind in self._kinds.items()}

@@ -15,7 +15,7 @@ _GUESSED_LENGTH = 8  # characters
 _TELLING = re.compile(
     r"""SECRET | PASSWO?R?D | PASSPHRASE | CREDENTIAL | AUTHORIZATION
     | (?:KEY|TOKEN)S? (?![A-Z])    # of KEYCLOAK_URL and TOKENIZERS nothing is secret
-    | (?<![A-Z]) (?:PASS|PWD) (?![A-Z])""",
+    | (?<![A-Z]) PASS (?![A-Z]) | _PWD (?![A-Z])    # PWD is where the shell stands""",
     re.VERBOSE,
 )
 _OF_A_FILE = re.compile(r"_(?:FILE|PATH|DIR|SOCK)$")

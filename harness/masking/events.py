@@ -58,7 +58,7 @@ def masked(event: AnyEvent, secrets: Secrets) -> AnyEvent:
 
 def test_id(test: str, mask: _Mask) -> str:
     """The id of a test: pytest's with its parameters masked, any other as a whole."""
-    name, bracket, parameters = test.partition("[") if "::" in test else ("", "", test)
+    name, bracket, parameters = test.partition("[") if ".py::" in test else ("", "", test)
     return name + bracket + mask(parameters)
 
 

@@ -63,8 +63,7 @@ def _escaped(secret: str) -> Iterator[bytes]:
         ascii(secret)[1:-1],
         secret.encode("unicode_escape").decode(),  # pytest, in the id of a test
         repr(data)[2:-1],
-        html.escape(secret),
-        html.escape(secret, quote=False),
+        *_in_html(secret),
         secret.replace("'", "'\"'\"'"),  # in a command line that Python quoted
         secret.replace("'", "'\\''"),  # … and bash
     }
@@ -73,6 +72,15 @@ def _escaped(secret: str) -> Iterator[bytes]:
     yield from map(to_bytes, texts | urls)
     if "\n" in secret and "\r" not in secret:
         yield to_bytes(secret.replace("\n", "\r\n"))
+
+
+def _in_html(secret: str) -> Iterator[str]:
+    """Also in XML; quotes are escaped where they must be, and in several ways."""
+    plain = html.escape(secret, quote=False)
+    yield plain
+    for single in ("'", "&#x27;", "&#39;", "&apos;"):
+        for double in ("&quot;", "&#34;"):
+            yield plain.replace("'", single).replace('"', double)
 
 
 def _base64(data: bytes) -> Iterator[bytes]:

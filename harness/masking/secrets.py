@@ -12,7 +12,7 @@ anchors as well; those of which not even the anchor has come are looked for in t
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from harness.errors import HarnessError, PlanError
 from harness.masking.choice import passwords_in, secret_values
@@ -23,6 +23,7 @@ MASK = "***"
 _DEEPEST = 24  # bytes of a form, among which its anchor is
 _KEY = SHORTEST  # bytes from the anchor on, by which its forms are found
 _WINDOW = _DEEPEST + _KEY - 2  # bytes at the end, in which a form may have begun whose anchor's key is not whole
+_CROWD = 8  # forms of one key: where there are as many, another one is looked for
 _HEAD = 2  # bytes of a form, by which it is found there
 _RARE = b"QZXJKVWYqzjUHFPBMGNxkvCLODRIwbySAT"  # from the rarest in logs on; digits and the other letters are common
 
@@ -38,6 +39,7 @@ class Secrets:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._refused: dict[str, bool] = {}  # variables whose values are too short to be masked: whether that was told
+        self._forms: set[bytes] = set()
         self._anchors: tuple[tuple[bytes, re.Pattern[bytes]], ...] = ()
         self._followers: dict[int, list[set[int]]] = {}  # by anchor: what may stand at each place after it
         self._by_key: dict[bytes, tuple[tuple[int, bytes], ...]] = {}  # the forms, and where in each the key is
@@ -96,19 +98,17 @@ class Secrets:
                     self._known.add(value)
                     forms |= forms_of(value)
             if forms:
-                self._add([form for form in forms if not self._has(form)])
-
-    def _has(self, form: bytes) -> bool:
-        return form in self._by_head.get(form[:_HEAD], ())
+                self._add(sorted(forms - self._forms))
 
     def _add(self, forms: list[bytes]) -> None:
         """What others read meanwhile is never changed, but replaced, the anchors last."""
+        self._forms.update(forms)
         for form in forms:
             self._by_head[form[:_HEAD]] = (*self._by_head.get(form[:_HEAD], ()), form)
         self._first |= {form[0] for form in forms}
         self._inner |= {byte for form in forms for byte in form[:-1]}
         patterns = dict(self._anchors)
-        for form, at in _anchored(forms, self._followers):
+        for form, at in self._anchored(forms):
             key = form[at : at + _KEY]
             self._by_key[key] = (*self._by_key.get(key, ()), (at, form))
             followers = self._followers.setdefault(key[0], [set() for _ in key[1:]])
@@ -120,6 +120,23 @@ class Secrets:
             classes = b"".join(b"[%s]" % b"".join(b"\\x%02x" % byte for byte in it) for it in self._followers[anchor])
             patterns[bytes([anchor])] = re.compile(b"\\x%02x(?=%s)" % (anchor, classes))
         self._anchors = tuple(patterns.items())
+
+    def _anchored(self, forms: list[bytes]) -> Iterator[tuple[bytes, int]]:
+        """The forms, each with the place of its anchor: a known one, or else as few as can be found."""
+        places = {form: self._places(form) for form in forms}
+        chosen = list(self._followers)
+        while places:
+            for byte in chosen:
+                for form in [form for form, known in places.items() if byte in known]:
+                    yield form, places.pop(form)[byte]
+            counts = Counter(byte for known in places.values() for byte in known)
+            chosen = [max(counts, key=lambda byte: counts[byte] * _rarity(byte))] if counts else []
+
+    def _places(self, form: bytes) -> dict[int, int]:
+        """Where its anchor can be, by byte: not where the secrets of all leases are the same, if anywhere else."""
+        places = range(min(_DEEPEST, len(form) - _KEY + 1))
+        free = [at for at in places if len(self._by_key.get(form[at : at + _KEY], ())) < _CROWD]
+        return {form[at]: at for at in reversed(free or places)}
 
     # --- finding
 
@@ -189,18 +206,6 @@ def _replaced(data: bytes, spans: list[_Span]) -> tuple[bytes, int]:
         at = end
     said.append(data[at:])
     return b"".join(said), len(data)
-
-
-def _anchored(forms: list[bytes], known: Collection[int]) -> Iterable[tuple[bytes, int]]:
-    """The forms, each with the place of its anchor: of one that is known already, or else as few as can be found."""
-    left = {form: form[: min(_DEEPEST, len(form) - _KEY + 1)] for form in forms}
-    chosen = list(known)
-    while left:
-        for byte in chosen:
-            for form in [form for form, beginning in left.items() if byte in beginning]:
-                yield form, left.pop(form).index(byte)
-        counts = Counter(byte for beginning in left.values() for byte in set(beginning))
-        chosen = [max(counts, key=lambda byte: counts[byte] * _rarity(byte))] if counts else []
 
 
 def _rarity(byte: int) -> float:

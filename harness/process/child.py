@@ -53,6 +53,7 @@ class Child:
             log.close()
             raise
         self._lock = threading.Lock()
+        self._log = log
         self._returncode: int | None = None
         self.pid = self._leader.pid
         ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
@@ -64,6 +65,11 @@ class Child:
             pump.close()
             log.close()
             raise
+
+    @property
+    def log_problem(self) -> str:
+        """What was wrong with its log, once it has ended; empty: nothing."""
+        return self._log.problem
 
     def poll(self) -> int | None:
         """Its exit code, or minus its signal; None while it runs."""

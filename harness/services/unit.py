@@ -297,6 +297,8 @@ class Unit:
 
     def _watch(self, process: _Process) -> None:
         returncode = process.child.wait(None)
+        if problem := process.child.log_problem:
+            self._notify(Warned(message=problem))
         with self._lock:
             process.returncode = returncode
             process.wake.set()

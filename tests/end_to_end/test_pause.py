@@ -1,5 +1,6 @@
 """Ctrl-Z on a real terminal: everything stands still, the clocks too, and `fg` goes on."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,16 +8,25 @@ import sys
 import textwrap
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
 import pytest
 from projects import Harness, Ran, eventually
 from terminals import CTRL_C, CTRL_Z, HARNESS, Terminal
 
-from harness.events import AttemptFinished, LeaseEnded, RunFinished, RunPaused, RunResumed, ServiceStarted
+from harness.events import (
+    AttemptFinished,
+    LeaseEnded,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    ServiceStarted,
+    TestFinished,
+    TestStarted,
+)
 
-LIMIT = 3.0  # seconds: a deadline of something that is paused for longer
+LIMIT = 4.0  # seconds: a deadline of something that is paused for longer
 WAIT = "until [ -e go ]; do sleep 0.02; done"
 TWO_GROUPS = f'''
     [run]
@@ -49,35 +59,21 @@ JOBS = f'''
 Open = Callable[[], Terminal]
 
 
-@pytest.fixture
-def open_terminal(harness: Harness) -> Iterator[Open]:
-    opened: list[Terminal] = []
-
-    def make() -> Terminal:
-        opened.append(Terminal(harness.directory, harness.environment()))
-        return opened[-1]
-
-    yield make
-    for terminal in opened:
-        terminal.close()
-    for process in harness.bearers():
-        process.kill()
-
-
 def of_attempts(harness: Harness) -> list[psutil.Process]:
     found = []
     for process in harness.bearers():
-        try:
+        with contextlib.suppress(psutil.Error):
             if "HARNESS_ATTEMPT" in process.environ():
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 
 def are_stopped(harness: Harness) -> bool:
-    processes = of_attempts(harness)
-    return bool(processes) and {process.status() for process in processes} == {psutil.STATUS_STOPPED}
+    statuses = set()
+    for process in of_attempts(harness):
+        with contextlib.suppress(psutil.Error):
+            statuses.add(process.status())
+    return statuses == {psutil.STATUS_STOPPED}
 
 
 def ran(harness: Harness) -> Ran:
@@ -101,16 +97,16 @@ def test_groups_and_their_clocks_stand_still_until_fg(harness: Harness, open_ter
     stopped_at = time.monotonic()
     harness.await_event(RunPaused)
     (web,) = [stamped.data for stamped in ran(harness).events if isinstance(stamped.data, ServiceStarted)]
-    with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/") as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/", timeout=30) as answer:
         assert answer.status == 200, "who pauses a run may look into its services"
     harness.write("go", "")
     time.sleep(LIMIT + 0.5)
     assert are_stopped(harness)
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("resumed")
     stood = time.monotonic() - stopped_at
     terminal.await_text("3 groups passed")
-    terminal.await_text("ready")
+    terminal.await_prompt()
     (resumed,) = [stamped.data for stamped in ran(harness).events if isinstance(stamped.data, RunResumed)]
     assert LIMIT < resumed.seconds < stood + 5
     for stamped in ran(harness).events:
@@ -130,11 +126,11 @@ def test_twice_and_then_ctrl_c(harness: Harness, open_terminal: Open) -> None:
     harness.await_running(2)
     for _ in range(2):
         pause(harness, terminal)
-        terminal.type("fg\n")
+        terminal.run("fg")
         terminal.await_text("resumed")
     terminal.type(CTRL_C)
     terminal.await_text("(exit code 130)")
-    terminal.await_text("ready")
+    terminal.await_prompt()
     assert set(ran(harness).statuses.values()) == {"interrupted"}
     assert of_attempts(harness) == []
 
@@ -145,10 +141,10 @@ def test_what_asks_a_paused_run_to_stop_is_heard_when_it_goes_on(harness: Harnes
     terminal.run(f"{HARNESS} test --parallel")
     harness.await_running(2)
     pause(harness, terminal)
-    terminal.type("kill -TERM %1\n")  # bash continues what it terminates
-    terminal.type("fg\n")
+    terminal.run("kill -TERM %1")  # bash continues what it terminates
+    terminal.run("fg")
     terminal.await_text("(exit code 143)")
-    terminal.await_text("ready")
+    terminal.await_prompt()
     assert set(ran(harness).statuses.values()) == {"interrupted"}
     assert of_attempts(harness) == []
 
@@ -161,9 +157,9 @@ def test_below_make(harness: Harness, open_terminal: Open) -> None:
     harness.await_running(2)
     pause(harness, terminal)
     harness.write("go", "")
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("2 groups passed")
-    terminal.await_text("ready")
+    terminal.await_prompt()
 
 
 def test_while_services_start(harness: Harness, open_terminal: Open) -> None:
@@ -191,9 +187,9 @@ def test_while_services_start(harness: Harness, open_terminal: Open) -> None:
     terminal.await_text("Stopped")
     time.sleep(LIMIT)
     harness.write("go", "")
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("1 group passed")
-    terminal.await_text("ready")
+    terminal.await_prompt()
 
 
 @pytest.mark.parametrize("step", ["setup", "teardown"])
@@ -225,9 +221,9 @@ def test_while_a_lease_is_made_or_removed(harness: Harness, open_terminal: Open,
     time.sleep(LIMIT)
     harness.write("go", "")
     eventually((harness.directory / "over").exists, "the end of the step")
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("1 group passed")
-    terminal.await_text("ready")
+    terminal.await_prompt()
     assert [it.data.ending for it in ran(harness).events if isinstance(it.data, LeaseEnded)] == ["released"]
 
 
@@ -256,31 +252,16 @@ def test_while_everything_is_put_away(harness: Harness, open_terminal: Open) -> 
     terminal.type(CTRL_Z)
     terminal.await_text("Stopped")
     harness.write("go", "")
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("1 group passed")
-    terminal.await_text("ready")
+    terminal.await_prompt()
     assert [it.data.ending for it in ran(harness).events if isinstance(it.data, LeaseEnded)] == ["released"]
 
 
 def test_warm_pytest(harness: Harness, open_terminal: Open) -> None:
     """Its forks stop as any other process, and no test is told to have lasted for the pause."""
-    harness.plan(
-        f"""
-        [run]
-        timeout = "{LIMIT:g}s"
-
-        [[phases]]
-        name = "p"
-
-        [[phases.groups]]
-        name = "a"
-        tests = "test_a.py"
-
-        [[phases.groups]]
-        name = "b"
-        tests = "test_b.py"
-        """
-    )
+    tests = [f'[[phases.groups]]\nname = "{name}"\ntests = "test_{name}.py"' for name in "ab"]
+    harness.plan("\n".join(['[[phases]]\nname = "p"', *tests]))
     for name in "ab":
         harness.write(
             f"test_{name}.py",
@@ -298,13 +279,18 @@ def test_warm_pytest(harness: Harness, open_terminal: Open) -> None:
     eventually(lambda: all((harness.directory / name).exists() for name in "ab"), "both tests")
     pause(harness, terminal)
     harness.write("go", "")
-    time.sleep(LIMIT)
-    terminal.type("fg\n")
+    time.sleep(1)
+    terminal.run("fg")
     terminal.await_text("2 groups passed")
-    terminal.await_text("ready")
-    tests = [test for suite in ran(harness).report["suites"] for test in suite["test_results"]]
-    assert len(tests) == 2
-    assert all(test["duration"] < LIMIT for test in tests)
+    terminal.await_prompt()
+    began: dict[str, float] = {}
+    for stamped in ran(harness).events:
+        match stamped.data:
+            case TestStarted(group=group):
+                began[group] = stamped.time
+            case TestFinished(group=group, result=result):
+                assert stamped.time - began.pop(group) - result.duration > 0.9
+    assert not began
     assert "a pytest of its own" not in ran(harness).log("a") + ran(harness).log("b")
 
 
@@ -320,10 +306,10 @@ def test_the_display_leaves_the_terminal_in_order(harness: Harness, open_termina
     assert "of 2 groups" not in after
     assert "\x1b[1A" not in after, "nothing goes back to lines that are not ours any more"
     harness.write("go", "")
-    terminal.type("fg\n")
+    terminal.run("fg")
     terminal.await_text("resumed")
     terminal.await_text("2 of 2 groups")
-    terminal.await_text("ready")
+    terminal.await_prompt()
 
 
 # --- without a terminal
@@ -378,3 +364,18 @@ def test_where_there_is_nothing_to_pause(harness: Harness, what: str) -> None:
     assert (done.code, set(done.statuses.values())) == (0, {"passed"})
     paused = [stamped for stamped in done.events if isinstance(stamped.data, RunPaused)]
     assert bool(paused) == ("nobody" in what)
+
+
+def test_continued_before_it_has_stopped(harness: Harness) -> None:
+    """As below `make`, which the shell sees stopped, and continues with all others, before we are ready to stop."""
+    harness.plan(TWO_GROUPS.replace(f"{LIMIT:g}s", "60s"))
+    process = start(harness, process_group=0)
+    harness.await_running(2)
+    for milliseconds in (*range(0, 30, 2), *range(30, 150, 10)):
+        process.send_signal(signal.SIGTSTP)
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: not are_stopped(harness), "that all goes on")
+    harness.write("go", "")
+    done = harness.finish(process)
+    assert (done.code, set(done.statuses.values())) == (0, {"passed"})

@@ -19,11 +19,14 @@ LEASED = "leased-s3cret-7"
 
 PLAN = f"""
     [run]
-    secrets = ["CANARY", "PEM_*", "PIN", "UNSET"]
+    secrets = ["CANARY*", "PEM_*", "PIN", "UNSET"]
 
     [[services]]
     name = "api"
-    command = 'echo "serves $CANARY"; printf "%s" "$CANARY" | base64 -w0; echo; echo up; exec sleep 1000'
+    env = {{ CANARY_OWN = "canary-at-home" }}
+    command = '''
+        echo "serves $CANARY"; echo "$CANARY_OWN"; printf "%s" "$CANARY" | base64 -w0; echo
+        echo up; exec sleep 1000'''
     ready = {{ log = "^up$" }}
 
     [isolation.command]
@@ -48,11 +51,11 @@ PLAN = f"""
         echo "$CANARY"; echo "$PEM_KEY"; echo "log: $(echo "$PEM_KEY" | head -3 | tail -1)"; echo "$PIN"
         echo "$ORG_KEY"
         head -c 9 <<< "$CANARY" | tr -d '\\n'; sleep 0.1; tail -c +10 <<< "$CANARY"
-        echo "at $DATABASE_URL"
+        echo "at $DATABASE_URL $CANARY_AT"
         printf 'user:%s' "$CANARY" | base64 -w0
         exit 3'''
     isolate = ["command"]
-    env = {{ PLANNED_URL = "http://me:Pl4nned-pass@{{api.host}}:{{api.port}}/" }}
+    env = {{ CANARY_AT = "canary-at-{{api.port}}", PLANNED_URL = "http://me:Pl4nned-pass@{{api.host}}:{{api.port}}/" }}
 
     [[phases.groups]]
     name = "argument"
@@ -83,7 +86,7 @@ TESTS = """
 WRITE = """
     import html, os
     said = html.escape(os.environ["CANARY"], quote=True)
-    case = f'<testcase name="{said}"><failure message="{said}">{"x" * 100} {said}</failure></testcase>'
+    case = f'<testcase name="{said}"><failure message="{"m" * 1990} {said}">{"x" * 100} {said}</failure></testcase>'
     open("out.xml", "w").write(f'<testsuite>{case}</testsuite>')
 """
 ENV = {"CANARY": CANARY, "PEM_KEY": KEY, "PIN": "123", "DATABASE_URL": f"postgres://me:{PASSWORD}@localhost/db"}
@@ -99,7 +102,11 @@ def project(harness: Harness) -> Harness:
 
 def forms() -> dict[bytes, str]:
     secret = (CANARY, KEY, PASSWORD, "Pa55/word", "Pl4nned-pass", LEASED)
-    return {form: value for value in secret for form in forms_of(value)} | {b"c4n4ry": CANARY, b"MIIEvQIB": KEY}
+    return {form: value for value in secret for form in forms_of(value)} | {
+        b"c4n4": CANARY,
+        b"MIIEvQIB": KEY,
+        b"canary-at-": CANARY,
+    }
 
 
 def said(ran: Ran, *directories: Path) -> Iterator[tuple[str, bytes]]:
@@ -125,15 +132,18 @@ def test_no_form_of_any_secret_is_anywhere(project: Harness) -> None:
     head, rest = log[0], log[1:]
     assert head.startswith("=== shell · attempt 1 · ")
     assert rest[:6] == ["***", "***", "log: ***", "123", "***", "***"]
-    assert rest[6] == "at postgres://me:***@localhost/db"
+    assert rest[6] == "at postgres://me:***@localhost/db ***"
     assert rest[7].startswith(base64.b64encode(b"user:")[:6].decode())
     assert "***" in rest[7]
     assert ran.log("argument").splitlines()[1] == "planned http://me:***@localhost/"
     for needed in (ran.stdout, ran.files.junit.read_text(), ran.files.report.read_text(), ran.files.events.read_text()):
         assert "test_it[***]" in needed
         assert "with ***" in needed
-    assert "serves ***\n***\nup\n" in ran.files.service_log("api").read_text()
-    assert "setup" in ran.stdout or "teardown exit code 1" in ran.stdout.replace(": ", " ")
+    assert "serves ***\n***\n***\nup\n" in ran.files.service_log("api").read_text()
+    assert "broken ***" in ran.files.events.read_text()
+    assert "broken ***" in ran.stdout
+    assert "with &#42;&#42;&#42;" in (project.directory / "logs" / "summary.md").read_text()
+    assert [line for line in ran.stdout.splitlines() if line.startswith("::error") and "***" in line]
     warnings = [it for it in ran.report["warnings"] if "PIN" in json.dumps(it)]
     assert len(warnings) == 1, ran.report["warnings"]
     assert "fewer than 4 characters" in json.dumps(warnings)
@@ -153,6 +163,7 @@ def test_what_failed_is_found_again_though_its_parameter_is_masked(project: Harn
 
 
 def test_what_the_door_says(project: Harness) -> None:
+    project.plan(PLAN.replace("canary-at-{api.port}", "x"))  # which stands in the plan with its braces
     dry = project.run("test", "--dry-run", env=ENV)
     assert dry.code == 0
     assert "echo planned http://me:***@localhost/" in dry.stdout
@@ -189,6 +200,22 @@ def test_guessed_secrets_and_env_files(harness: Harness) -> None:
     ran = harness.run("test")
     assert ran.code == 0, ran.stderr
     assert ran.log("g").splitlines()[1] == f"*** postgres very-verbose-1 {os.environ['HOME']}"
+
+
+def test_one_that_is_too_short_is_told_of(harness: Harness) -> None:
+    harness.plan("""
+        [run]
+        secrets = ["PIN"]
+        env = { PIN = "123" }
+        [[phases]]
+        name = "p"
+        [[phases.groups]]
+        name = "g"
+        command = "echo 123"
+    """)
+    ran = harness.run("test")
+    assert (ran.code, ran.log("g").splitlines()[1]) == (0, "123")
+    assert "the value of PIN is not masked: it has fewer than 4 characters" in ran.stdout
 
 
 def test_a_log_has_a_limit(harness: Harness) -> None:

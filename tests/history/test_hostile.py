@@ -170,6 +170,17 @@ def test_the_history_of_another_machine_brings_in_no_wrong_types(path: Path, tab
     past.close()
 
 
+@pytest.mark.parametrize("duration", [1e300, float("inf"), -1e300])
+def test_a_run_of_an_impossible_time_does_not_spoil_the_history(path: Path, duration: float) -> None:
+    fill(path)
+    past = History.open(path)
+    past.record(make_record(7, {"a": Ended(duration=duration)}), keep=9)
+    assert len(past.all_groups()) == 12
+    (warning,) = past.warnings
+    assert warning.startswith(f"run 20250101_000007 is not added to {path}: Expected `float`")
+    past.close()
+
+
 WRITE_AND_SAY_SO = """
 import sys
 from pathlib import Path

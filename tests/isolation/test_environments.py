@@ -68,16 +68,17 @@ class Scene:
             resources={"heavy_resource": 3},
         )
         self.project = project
+        self.secrets = Secrets()
         self.environments = Environments(
             plan,
             list(entries),
             run_id="20260101_000000",
-            variables=lambda: {"OF_THE_RUN": "1"},
+            variables=lambda: {"OF_THE_RUN": "run-wide"},
             services=self.services,
             notify=self.events.append,
             keep=keep,
             left_behind=left_behind,
-            secrets=Secrets(),
+            secrets=self.secrets,
         )
 
     def job(self, group: str = "g", attempt: int = 1, *, isolate: tuple[str, ...] | None = None, **fields: Any) -> Job:
@@ -449,10 +450,17 @@ def test_capacities_are_those_of_the_kinds_that_have_one(scene: Make, monkeypatc
     it.environments.open()
     monkeypatch.setattr(Boxes, "capacity", lambda kind: Capacity(3, "3 boxes") if "other" in str(kind.place) else None)
     assert it.environments.ready() == {"other": Capacity(3, "3 boxes")}
-    assert it.contexts[0].variables == {"OF_THE_RUN": "1"}
+    assert it.contexts[0].variables == {"OF_THE_RUN": "run-wide"}
 
 
 def test_a_project_that_cannot_be_written_is_refused_before_anything_starts(scene: Make, tmp_path: Path) -> None:
     (tmp_path / ".harness").write_text("in the way")
     with pytest.raises(InfrastructureError, match="cannot make"):
         scene(box={}).environments.open()
+
+
+def test_the_platforms_key_is_a_secret_whatever_its_variable_is_called(scene: Any) -> None:
+    made = scene(box={"key_variable": "OF_THE_RUN"})
+    made.start()
+    assert made.secrets.text("run-wide") == "***"
+    made.environments.close()

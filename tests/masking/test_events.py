@@ -53,6 +53,7 @@ TELLING = [
     AttemptFinished(outcome=OUTCOME),
     TestStarted(group="g", attempt=1, test=f"t.py::t[{S}]"),
     TestStarted(group="g", attempt=1, test=f"a tap test with {S}"),
+    TestStarted(group="g", attempt=1, test=f"package::TestGo/{S}"),
     TestFinished(group="g", attempt=1, result=RESULT),
     GroupFinished(result=GroupResult(group="g", status=Status.FAILED, reason=f"r {S}", contaminates=(f"c {S}",))),
     ServiceFailed(service="s", reason=f"r {S}", log="/l"),

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import threading
+import xml.sax.saxutils
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -54,6 +55,10 @@ ENCODINGS = {
     "URL, lower-case": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
     "form": quote_plus,
     "HTML": html.escape,
+    "HTML of templates": lambda text: html.escape(text, quote=False).replace("'", "&#39;").replace('"', "&#34;"),
+    "XML": xml.sax.saxutils.escape,
+    "attribute of XML": lambda text: xml.sax.saxutils.escape(text, {'"': "&quot;"}),
+    "attribute of XML, quoted": lambda text: xml.sax.saxutils.escape(text, {'"': "&quot;", "'": "&apos;"}),
     "shell": shlex.quote,
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),

@@ -56,7 +56,8 @@ def run(phases: list[Phase], jobs: int, random: Random) -> Judge:
         shuffle=random.random() < 0.2,
         seed=random.randrange(1, 1000),
     )
-    judge.quiet, judge.misdelivers, judge.durations = False, True, DURATIONS
+    judge.quiet, judge.misdelivers, judge.durations = False, random.random() < 0.5, DURATIONS
+    judge.endings = [Status.PASSED] * random.choice([5, 50, 500]) + BAD
     rarely = random.choice([3, 10, 40, 10**9])
     first = [SignalCame(signal.SIGTERM)] if random.random() < 0.02 else []
     for given_first in [*first, random.choice([*[Begin(SUPPLIES)] * 30, StartupFailed("no port")])]:
