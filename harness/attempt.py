@@ -94,7 +94,9 @@ def run_attempt(
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
         log = LogFile(job.log, secrets)
-        log.open() and log.write_line(header_of(job, started_at)) and log.write_line(why)
+        if log.open():
+            log.write_line(header_of(job, started_at))
+            log.write_line(why)
         log.close()
         return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
     outcome = _run(inside, notify, control, warm, secrets)
