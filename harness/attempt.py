@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness import clock
+from harness.errors import SHORTAGES, HarnessError, InfrastructureError, shortage
 from harness.events import AnyEvent, AttemptSpawned
 from harness.grouplog import header_of, on_one_line
 from harness.judging import Judged, judge, put_together
@@ -31,10 +32,7 @@ from harness.warm import Pytest, Warm
 _CURES = {
     errno.ENOEXEC: "neither a program nor a script with a #! line",
     errno.E2BIG: "its arguments and environment are too long together",
-    errno.EMFILE: "too many open files: raise `ulimit -n`, or run fewer groups at a time",
-    errno.ENFILE: "too many open files on this machine: run fewer groups at a time",
-    errno.EAGAIN: "no more processes allowed: raise `ulimit -u`, or run fewer groups at a time",
-    errno.ENOMEM: "no memory for another process: run fewer groups at a time",
+    **SHORTAGES,
 }
 
 
@@ -60,7 +58,8 @@ class Surroundings(Protocol):
     """What is made around an attempt: its isolated environments. Called in the attempt's thread."""
 
     def enter(self, job: Job, control: Control) -> Job:
-        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left.
+        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; what had been made
+        is taken down again, and an InfrastructureError says if something is left.
 
         Making is not broken off by `control`, but what has not begun when it is asked to stop is not made any more.
         """
@@ -85,7 +84,7 @@ def run_attempt(
     secrets = Secrets() if secrets is None else secrets
     if surroundings is None:
         return _run(job, notify, control, warm, secrets)
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     try:
         inside = surroundings.enter(job, control)
     except Exception as error:  # as below
@@ -93,12 +92,10 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        log = LogFile(job.log, secrets)
-        if log.open():
-            log.write_line(header_of(job, started_at))
-            log.write_line(why)
-        log.close()
-        return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+        _say_why(job, why, started_at, secrets)
+        leaked = isinstance(error, InfrastructureError) and error.leaked
+        outcome = _outcome(job, status, reason, (), None, started_at, clock.now() - started)
+        return msgspec.structs.replace(outcome, leaked=leaked)
     outcome = _run(inside, notify, control, warm, secrets)
     try:
         left = surroundings.leave(inside, outcome.status)
@@ -108,14 +105,28 @@ def run_attempt(
     return msgspec.structs.replace(
         outcome,
         started_at=started_at,
-        duration=time.monotonic() - started,
+        duration=clock.now() - started,
         leaked=outcome.leaked or left.leaked,
         contaminates=left.contaminates,
     )
 
 
+def not_started(job: Job, why: str, secrets: Secrets) -> Outcome:
+    """That of an attempt which nobody could be found to run."""
+    started_at = time.time()
+    _say_why(job, why, started_at, secrets)
+    return _outcome(job, Status.ERROR, why, (), None, started_at, 0.0)
+
+
+def _say_why(job: Job, why: str, started_at: float, secrets: Secrets) -> None:
+    """In its log, where there is nothing else to be found."""
+    log = LogFile(job.log, secrets)
+    log.open() and log.write_line(header_of(job, started_at)) and log.write_line(why)
+    log.close()
+
+
 def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets: Secrets) -> Outcome:
-    started_at, started = time.time(), time.monotonic()
+    started_at, started = time.time(), clock.now()
     log = LogFile(job.log, secrets, limit=job.log_limit, show=lambda data: notify(Output(job.name, data)))
 
     def output(data: bytes) -> None:
@@ -179,7 +190,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets:
         status, reason, failed_tests = Status.ERROR, log.problem, ()
     if ends:
         return _outcome(job, status, reason, failed_tests, put_together(ends, names).exit, started_at, 0.0)
-    return _outcome(job, status, reason, (), None, started_at, time.monotonic() - started)
+    return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
 
 
 def _processes(job: Job) -> list[Pytest]:
@@ -190,7 +201,7 @@ def _processes(job: Job) -> list[Pytest]:
 
 
 def _failure(error: Exception) -> str:
-    return f"the harness failed: {type(error).__name__}: {error}"
+    return shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
 
 
 def _one_line(error: HarnessError) -> str:

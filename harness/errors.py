@@ -4,6 +4,8 @@ A HarnessError carries what happened, how to cure it and the exit code that the 
 clear message without a traceback. Anything else that escapes is a bug of the harness.
 """
 
+import errno
+import os
 from enum import IntEnum
 
 
@@ -48,12 +50,36 @@ class NothingToRun(HarnessError):
 
 
 class InfrastructureError(HarnessError):
-    """A service, an environment or the disk failed before or beside the tests."""
+    """A service, an environment or the disk failed before or beside the tests. `leaked`: some of it is still there."""
 
     exit_code = ExitCode.INFRASTRUCTURE
+
+    def __init__(self, message: str, cure: str = "", *, leaked: bool = False) -> None:
+        super().__init__(message, cure)
+        self.leaked = leaked
 
 
 class InternalError(HarnessError):
     """The harness's own results contradict each other. Never the user's fault."""
 
     exit_code = ExitCode.INTERNAL
+
+
+SHORTAGES = {
+    errno.EMFILE: "too many open files: raise `ulimit -n`, or run fewer groups at a time",
+    errno.ENFILE: "too many open files on this machine: run fewer groups at a time",
+    errno.EAGAIN: "no more threads or processes allowed: raise `ulimit -u`, or run fewer groups at a time",
+    errno.ENOMEM: "no memory for another process: run fewer groups at a time",
+}
+"""What this machine may have too little of, and what to do about it, by the error number that says so."""
+
+
+def shortage(error: BaseException | None) -> str:
+    """That of which the error is a consequence; empty: of none."""
+    while error is not None:
+        for number, said in SHORTAGES.items():
+            of_a_library = isinstance(error, ImportError) and os.strerror(number) in str(error)
+            if of_a_library or (isinstance(error, OSError) and error.errno == number):
+                return said
+        error = error.__cause__ or error.__context__
+    return ""

@@ -2,13 +2,14 @@
 
 A decision (scheduling/dispatch.py) or an observation (attempt.py, services.py) makes an event; run.py stamps it and
 hands it to every reporter in order; `events.jsonl` holds them all, one JSON object a line. Events are plain nouns: they
-import nothing but model.py, and nothing here knows who emits or reads them.
+import nothing but nouns, and nothing here knows who emits or reads them.
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from harness.foreign import decoded
 from harness.model import GroupResult, Outcome, Phase, TestResult
 
 
@@ -158,13 +159,23 @@ class SignalReceived(Event, frozen=True):
     response: str  # what the harness does about it, for people
 
 
+class RunPaused(Event, frozen=True):
+    """Ctrl-Z: the attempts are about to be stopped, and the harness with them; its clock stands still."""
+
+
+class RunResumed(Event, frozen=True):
+    """They go on."""
+
+    seconds: float  # for which they stood still; `elapsed` and all durations are without them
+
+
 class Warned(Event, frozen=True):
     message: str
 
 
 class RunFinished(Event, frozen=True):
     exit_code: int
-    duration: float  # from RunStarted, services included
+    duration: float  # from RunStarted, services included, pauses not
     stopped_by: str = ""  # a signal's name, "fail-fast", "global timeout", or empty
 
 
@@ -186,6 +197,8 @@ AnyEvent = (
     | RetryScheduled
     | GroupFinished
     | SignalReceived
+    | RunPaused
+    | RunResumed
     | Warned
     | RunFinished
 )
@@ -196,7 +209,7 @@ class Stamped(msgspec.Struct, frozen=True):
 
     seq: int  # from 1
     time: float  # wall time
-    elapsed: float  # monotonic seconds since the run began
+    elapsed: float  # monotonic seconds since the run began, without pauses
     data: AnyEvent
 
 
@@ -210,8 +223,8 @@ def encode(stamped: Stamped) -> bytes:
 
 
 def decode(line: bytes | str) -> Stamped:
-    """Raises msgspec.ValidationError or msgspec.DecodeError for anything that `encode` did not make."""
-    return _decoder.decode(line)
+    """Raises ValueError for anything that `encode` did not make."""
+    return decoded(_decoder, line)
 
 
 def to_builtins(event: Any) -> Any:

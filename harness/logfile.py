@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from harness.files import PRIVATE_FILE
+from harness.files import open_private
 from harness.masking import Secrets, Stream
 from harness.values import shown_size
 
@@ -48,7 +48,7 @@ class LogFile:
     def open(self) -> bool:
         """False: there is a problem."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+            self._descriptor = open_private(self._path, os.O_RDWR | os.O_APPEND)
             status = os.fstat(self._descriptor)
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 self._is_at_line_start = os.pread(self._descriptor, 1, status.st_size - 1) == b"\n"

@@ -27,6 +27,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness import threads
+from harness.errors import InfrastructureError
+
 if TYPE_CHECKING:
     import psutil
 
@@ -84,8 +87,9 @@ class Sampler:
         with self._changed:
             self._trees[leader] = tree
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="profile", daemon=True)
-                self._thread.start()
+                # Where there can be none, the kernel's figures have to do.
+                with contextlib.suppress(InfrastructureError):
+                    self._thread = threads.start(self._work, name="profile")
             elif self._asleep:
                 self._asleep = False
                 self._changed.notify()

@@ -17,6 +17,7 @@ from harness.events import (
     GroupFinished,
     PhaseStarted,
     RunFinished,
+    RunResumed,
     RunStarted,
     ServiceFailed,
     ServiceReady,
@@ -145,6 +146,7 @@ class RunRecord:
         self.services_seconds: float | None = None  # until the first phase began; None: none has begun
         self.last_verdict: float | None = None  # when the latest group ended
         self.signals: list[SignalReceived] = []
+        self.paused = 0.0  # seconds in all
         self.warnings: list[str] = []
         self.elapsed = 0.0  # of the latest event
 
@@ -166,6 +168,8 @@ class RunRecord:
                 service.log, service.failure = event.log, event.reason
             case SignalReceived() as event:
                 self.signals.append(event)
+            case RunResumed() as event:
+                self.paused += event.seconds
             case Warned() as event:
                 self.warnings.append(event.message)
             case RunFinished() as event:

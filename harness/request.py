@@ -38,4 +38,5 @@ class Request:
     predicted: float | None = None  # seconds
     commit: str = ""
     dirty: bool = False
+    warnings: tuple[str, ...] = ()  # to be told when it starts
     keep_environment: bool = False  # those of groups that fail stay

@@ -2,9 +2,9 @@
 
 Whatever happens, a signal, the end of an attempt, a line of a test, a service that died, arrives on one queue. The loop
 hands inputs to the dispatcher (scheduling/dispatch.py), performs the actions that it answers with, and hands every
-event, stamped with its order and its time, to the reporters. Attempts, services and the services' start-up have threads
-of their own; all else of a run happens in the thread that calls `execute`, which must be the main one, because signals
-arrive there.
+event, stamped with its order and its time, to the reporters. Attempts, services, and what the run stands on (ground.py)
+have threads of their own; all else of a run happens in the thread that calls `execute`, which must be the main one,
+because signals are handled there.
 
 Nothing is decided here. If a line here begins with "if" and is about tests, it belongs to the dispatcher.
 """
@@ -16,40 +16,39 @@ import math
 import os
 import platform
 import queue
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 
-from harness import __version__
+from harness import __version__, clock, signals
 from harness.attempt import Output
 from harness.backlog import Backlog
-from harness.errors import HarnessError
+from harness.errors import InfrastructureError
 from harness.events import (
     AnyEvent,
     AttemptFinished,
     AttemptStarted,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     ServiceFailed,
     Stamped,
     Warned,
 )
-from harness.executors import EXECUTORS
 from harness.files import RunFiles
-from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, learn_secrets, make_job, marks, parent_variables, run_variables, warm_processes
+from harness.ground import Ground
+from harness.jobs import make_job
 from harness.masking.events import masked
-from harness.model import Group, Outcome
+from harness.model import Outcome
 from harness.partlog import with_log_in_place
+from harness.process import standing_still
 from harness.reporters import Reporters
 from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import (
     AttemptEnded,
-    Begin,
     Cancel,
     Emit,
     Input,
@@ -61,17 +60,13 @@ from harness.scheduling.messages import (
     Start,
     StartupFailed,
     Stop,
-    Supply,
     TimeUp,
     Wake,
 )
 from harness.scheduling.parts import split
-from harness.services import Services
-from harness.warm import Warm
 
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def execute(request: Request, files: RunFiles, reporters: Reporters) -> int:
@@ -93,40 +88,15 @@ class _Run:
         self.files = files
         self.reporters = reporters
         self.inbox: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
-        self.began = time.monotonic()
+        self.began = clock.now()
         self.seq = 0
         self.stopped = False
         self.signals = 0
-        self.services_up = False
+        self.pause_wanted = False
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
         self.backlog = Backlog()
-        self.wakes: list[tuple[float, str]] = []  # a heap: monotonic time, attempt id
-        self.services = Services(
-            request.plan,
-            request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, files.run_id),
-            files_log=files.service_log,
-            notify=self.inbox.put,
-            run_id=files.run_id,
-            secrets=request.secrets,
-        )
-        self.environments = Environments(
-            request.plan,
-            {name for group in self.starting() for name in group.isolate},
-            run_id=files.run_id,
-            variables=lambda: run_variables(request, files.run_id, self.services.values),
-            services=self.services.values,
-            notify=self.inbox.put,
-            has_tests=any(group.tests for group in self.starting()),
-            keep=request.keep_environment,
-            secrets=request.secrets,
-        )
-        self.warm = Warm(
-            warm_processes(request, self.starting()),
-            variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
-            warn=lambda message: self.inbox.put(Warned(message=message)),
-        )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm, request.secrets)
+        self.wakes: list[tuple[float, str]] = []  # a heap: time of the clock, attempt id
+        self.ground = Ground(request, files, self.inbox.put, self.observed)
         self.dispatcher = Dispatcher(
             split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
@@ -143,37 +113,31 @@ class _Run:
         )
 
     def execute(self) -> int:
-        with _handling_signals(self.signal_came):
-            start_up = threading.Thread(target=self.start_services, name="services")
+        with signals.handling(self.signal_came, self.pause_asked, lambda: self.inbox.put(LOOK)):
             try:
-                self.environments.open()
+                self.ground.open()
                 self.emit(self.run_started())
-                for warning in self.request.secrets.warnings():
+                for warning in (*self.request.warnings, *self.request.secrets.warnings()):
                     self.emit(Warned(message=warning))
-                start_up.start()
-                self.loop()
+                self.begin()
+                self.loop(lambda: self.stopped)
             finally:
-                self.environments.stop_making()
-                self.warm.stop()
-                try:
-                    self.executor.close()
-                    self.warm.close()
-                    if not self.services_up:
-                        self.services.stop()  # or their start would not end
-                    if start_up.ident is not None:
-                        start_up.join()
-                    self.environments.close()
-                finally:
-                    self.services.stop()
+                self.ground.end(self.loop if self.stopped else lambda _: None)  # or the loop is broken
             self.drain()
             self.emit(
                 RunFinished(
                     exit_code=self.dispatcher.exit_code,
-                    duration=time.monotonic() - self.began,
+                    duration=clock.now() - self.began,
                     stopped_by=self.dispatcher.stopped_by,
                 )
             )
         return self.dispatcher.exit_code
+
+    def begin(self) -> None:
+        try:
+            self.ground.begin()
+        except InfrastructureError as error:
+            self.decide(StartupFailed(error.message))
 
     # --- in
 
@@ -183,7 +147,12 @@ class _Run:
         self.urgent.append(SignalCame(number))
         self.inbox.put(LOOK)
         if self.signals > 1:
-            self.services.hurry()
+            self.ground.services.hurry()
+
+    def pause_asked(self, is_wanted: bool) -> None:
+        """Likewise. Asked twice is asked once."""
+        self.pause_wanted = is_wanted
+        self.inbox.put(LOOK)
 
     def observed(self, arrival: AnyEvent | Output) -> None:
         """Called in the threads of attempts. Output that nobody looks at must not pile up in the inbox."""
@@ -192,18 +161,29 @@ class _Run:
         elif self.request.shows_output and (output := self.backlog.let_in(arrival)):
             self.inbox.put(output)
 
-    def loop(self) -> None:
-        while not self.stopped:
+    def loop(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
             self.take(self.next_arrival())
+            if self.pause_wanted and not self.urgent:
+                self.pause()
+
+    def pause(self) -> None:
+        """Stops all that attempts run, and then us, until somebody continues us."""
+        self.emit(RunPaused())
+        began = time.monotonic()
+        with standing_still(self.ground.marks):
+            signals.stand_still(lambda: self.pause_wanted)
+        self.pause_wanted = False
+        self.emit(RunResumed(seconds=time.monotonic() - began))
 
     def next_arrival(self) -> Arrival:
         """What comes next: out of the inbox, or because its time has come."""
-        limit = self.request.global_timeout
-        over = self.began + limit if limit is not None and not self.dispatcher.stopped_by else math.inf
+        limit = math.inf if self.request.global_timeout is None else self.request.global_timeout
+        over = math.inf if self.stopped or self.dispatcher.stopped_by else self.began + limit
         due = self.wakes[0][0] if self.wakes else math.inf
         while not self.urgent:
             deadline = min(over, due)
-            left = deadline - time.monotonic()
+            left = deadline - clock.now()
             if left <= 0:
                 return (
                     RetryDue(heapq.heappop(self.wakes)[1])
@@ -247,32 +227,30 @@ class _Run:
     # --- out
 
     def decide(self, given: Input) -> None:
-        actions = self.dispatcher.handle(given, time.monotonic() - self.began)
+        actions = self.dispatcher.handle(given, clock.now() - self.began)
         if self.dispatcher.stopped_by:
-            self.environments.stop_making()
-            self.warm.stop()
+            self.ground.stop_making()
         for action in actions:
             match action:
                 case Start():
                     self.start(action)
                 case Cancel(attempt_id):
-                    self.executor.cancel(attempt_id)
+                    self.ground.executor.cancel(attempt_id)
                 case Kill(attempt_id):
-                    self.executor.kill(attempt_id)
+                    self.ground.executor.kill(attempt_id)
                 case Wake(attempt_id, after):
-                    heapq.heappush(self.wakes, (time.monotonic() + after, attempt_id))
+                    heapq.heappush(self.wakes, (clock.now() + after, attempt_id))
                 case Emit(event):
                     self.emit(event)
                 case Stop():
                     self.stopped = True
 
     def start(self, action: Start) -> None:
-        job = make_job(
-            self.request, self.files, action.group, self.services.values, attempt=action.attempt, slot=action.slot
-        )
+        values = self.ground.services.values
+        job = make_job(self.request, self.files, action.group, values, attempt=action.attempt, slot=action.slot)
         log = str(self.files.group_log(job.group))
         self.emit(AttemptStarted(group=job.group, part=job.part, attempt=job.attempt, slot=job.slot, log=log))
-        self.executor.submit(job).add_done_callback(self.attempt_ended)
+        self.ground.executor.submit(job).add_done_callback(self.attempt_ended)
 
     def attempt_ended(self, future: Future[Outcome]) -> None:
         """Called in the attempt's thread."""
@@ -281,7 +259,7 @@ class _Run:
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
         event = event if self.request.secrets.is_empty else masked(event, self.request.secrets)
-        stamped = Stamped(self.seq, time.time(), time.monotonic() - self.began, event)
+        stamped = Stamped(self.seq, time.time(), clock.now() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
             self.inbox.put(warning)
@@ -317,47 +295,3 @@ class _Run:
             all_groups=request.all_groups,
             predicted=request.predicted,
         )
-
-    def start_services(self) -> None:
-        """Runs in a thread, so that signals are heard while services take their time."""
-        try:
-            self.services.start()
-            self.services_up = True
-            learn_secrets(self.request, self.services.values)
-            supplies = {
-                name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
-                for name, it in self.environments.ready().items()
-            }
-        except HarnessError as error:
-            if error.cure:
-                self.inbox.put(Warned(message=error.cure))
-            self.inbox.put(StartupFailed(error.message.splitlines()[0]))
-        # Whatever it is, nothing can run, and the loop must hear of it.
-        except BaseException as error:
-            self.inbox.put(StartupFailed(f"the harness failed: {type(error).__name__}: {error}"))
-        else:
-            self.inbox.put(Begin(supplies))
-
-    def starting(self) -> Iterator[Group]:
-        """The groups that are going to run, if nothing stops them."""
-        for phase in self.request.phases:
-            if phase.name not in self.request.off:
-                yield from (group for group in phase.groups if group.name not in self.request.cached)
-
-
-@contextlib.contextmanager
-def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Hands SIGINT, SIGTERM and SIGHUP to `handle`.
-
-    Under nohup SIGHUP stays ignored. SIGINT is handled even where a shell started us in the background and had it
-    ignored: tests inherit what is ignored, and some of them send themselves a SIGINT.
-    """
-    before = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
-    for number, handler in before.items():
-        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
-            signal.signal(number, lambda received, _frame: handle(received))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

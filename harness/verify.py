@@ -2,7 +2,8 @@
 
 Protocol: `verify` reads the run's files back and compares them with the record that the events made; what it returns is
 what contradicts. It never raises for what it finds on the disk: a torn or foreign file is a problem to report, and the
-caller's answer to any problem is that the harness, not a test, is at fault.
+caller's answer to any problem is that the harness, not a test, is at fault. It raises OSError where this machine has
+too little left to look.
 
 It must not mend anything, or look at another run.
 """
@@ -17,8 +18,10 @@ from xml.parsers import expat
 
 import msgspec
 
+from harness.errors import shortage
 from harness.events import GroupFinished, decode
 from harness.files import RunFiles
+from harness.foreign import decoded
 from harness.model import Group, Status
 from harness.record import GroupRecord, RunRecord
 from harness.scheduling.parts import parts_of
@@ -102,6 +105,8 @@ def _status_problems(path: Path, expected: Status) -> list[str]:
     try:
         found = parse_status(path.read_bytes().decode())["STATUS"]
     except (OSError, ValueError) as error:
+        if shortage(error):
+            raise  # nothing is known, which is no contradiction
         return [f"status file {path}: {error}"]
     return [] if found == expected.value else [f"status file {path} says {found}, the events say {expected.value}"]
 
@@ -110,6 +115,8 @@ def _compared(what: str, expected: Statuses, read: Callable[[Path], Statuses], p
     try:
         found = read(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError, expat.ExpatError) as error:
+        if shortage(error):
+            raise
         return [f"{path} cannot be read back: {error or type(error).__name__}"]
     names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
     return [
@@ -137,12 +144,15 @@ class _Report(msgspec.Struct):
     summary: dict[str, Any]
 
 
+_decoder = msgspec.json.Decoder(_Report)
+
+
 def _report_statuses(path: Path) -> Statuses:
     return _suites(_report(path))
 
 
 def _report(path: Path) -> _Report:
-    return msgspec.json.decode(path.read_bytes(), type=_Report)
+    return decoded(_decoder, path.read_bytes())
 
 
 def _suites(report: _Report) -> Statuses:

@@ -1,5 +1,6 @@
 """A project in a temporary directory, run by a harness of its own process, and what it left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -79,44 +80,57 @@ class Harness:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False) -> subprocess.Popen[str]:
-        ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
-        clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
-        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
-        if nohup:  # as `nohup harness … &` does
-            for number in before:
-                signal.signal(number, signal.SIG_IGN)
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, nohup: bool = False, before: str = ""
+    ) -> subprocess.Popen[str]:
+        """`before`: what a shell does before it becomes the harness."""
+        shell = ["bash", "-c", f'{before}; exec "$0" "$@"'] if before else []
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT) if nohup}
+        for number in handlers:  # as `nohup harness … &` does
+            signal.signal(number, signal.SIG_IGN)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "harness", *words],
+            [*shell, sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,
-            env=clean | {"HARNESS_TEST_MARK": self.mark} | dict(env or {}),
+            env=self.environment() | dict(env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             start_new_session=True,
         )
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         self.processes.append(process)
         return process
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a run, with our mark."""
+        ours = {"PYTHONPATH", "MAX_PARALLEL_JOBS", "RUN_STRESS_TESTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR"}
+        clean = {name: value for name, value in os.environ.items() if name not in ours and "HARNESS" not in name}
+        return clean | {"HARNESS_TEST_MARK": self.mark}
 
     def finish(self, process: subprocess.Popen[str]) -> Ran:
         stdout, stderr = process.communicate(timeout=DEADLINE)
         return Ran(process.returncode, stdout, stderr, self.directory / "logs")
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None) -> Ran:
-        return self.finish(self.start(*words, env=env))
+    def run(self, *words: str, env: Mapping[str, str] | None = None, before: str = "") -> Ran:
+        return self.finish(self.start(*words, env=env, before=before))
 
     def survivors(self) -> list[str]:
         """The command lines of all processes that carry the mark, whatever session they are in."""
         found = []
+        for process in self.bearers():
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                found.append(" ".join(process.cmdline()))
+        return found
+
+    def bearers(self) -> list[psutil.Process]:
+        """All processes that carry the mark."""
+        found = []
         for process in psutil.process_iter():
-            try:
+            with contextlib.suppress(psutil.Error):
                 if process.environ().get("HARNESS_TEST_MARK") == self.mark:
-                    found.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
+                    found.append(process)
         return found
 
     def await_event(self, kind: type, count: int = 1) -> None:

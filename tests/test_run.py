@@ -1,8 +1,10 @@
 """The loop itself, with real processes and reporters that misbehave. Whole runs are tested in end_to_end/."""
 
 import gc
+import itertools
 import os
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -105,7 +107,7 @@ def test_a_bug_before_the_first_group_ends_the_run(tmp_path: Path, monkeypatch: 
     def ready(_environments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("harness.run.Environments.ready", ready)
+    monkeypatch.setattr("harness.ground.Environments.ready", ready)
     code, record = run(tmp_path, Fails(durable=False), "true")
     assert (code, set(statuses(record).values())) == (3, {"error"})
     result = record.groups["first"].result
@@ -119,8 +121,8 @@ def test_a_bug_in_the_clean_up_leaves_no_service(tmp_path: Path, monkeypatch: py
     def close(_environments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("harness.run.Environments.close", close)
-    monkeypatch.setattr("harness.run.Services.stop", lambda _services: stopped.append(True))
+    monkeypatch.setattr("harness.ground.Environments.close", close)
+    monkeypatch.setattr("harness.ground.Services.stop", lambda _services: stopped.append(True))
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, Fails(durable=False), "true")
     assert stopped
@@ -129,3 +131,21 @@ def test_a_bug_in_the_clean_up_leaves_no_service(tmp_path: Path, monkeypatch: py
 def test_the_collector_looks_through_everything_again_after_a_run(tmp_path: Path) -> None:
     run(tmp_path, Fails(durable=False), "true")
     assert gc.get_freeze_count() == 0
+
+
+def test_a_wall_clock_that_jumps_changes_no_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day on or back, whenever anybody looks at it."""
+    real, days = time.time, itertools.cycle((0, 1, -1))
+    monkeypatch.setattr(time, "time", lambda: real() + next(days) * 86_400)
+    seen: list[Stamped] = []
+    reporter = Fails(durable=False)
+    monkeypatch.setattr(reporter, "handle", seen.append)
+    code, record = run(tmp_path, reporter, "sleep 0.2")
+    assert (code, statuses(record)) == (0, {"first": "passed", "second": "passed", "third": "passed"})
+    assert any(abs(stamped.time - real()) > 80_000 for stamped in seen), "it has jumped"
+    assert [stamped.elapsed for stamped in seen] == sorted(stamped.elapsed for stamped in seen)
+    for group in record.groups.values():
+        assert group.result
+        assert (0.2 if group.group.name == "second" else 0.0) <= group.result.duration < 60
+    assert record.finished
+    assert 0.2 <= record.finished.duration < 60

@@ -1,4 +1,6 @@
 import io
+import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,3 +159,15 @@ def test_a_status_file_is_read_strictly(run: Run, line: str) -> None:
     assert parse_status(text)["GROUP"] == "good"
     with pytest.raises(ValueError, match=r"unexpected line|not safely quoted|missing"):
         parse_status(text.replace("GROUP=good", line) if line != "STATUS=x" else text + line)
+
+
+def test_what_cannot_be_looked_at_is_no_contradiction(run: Run) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            assert run.problems
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -24,6 +24,7 @@ from harness.errors import ExitCode, InfrastructureError
 from harness.masking import Secrets, Stream
 from harness.model import Stage, TestStatus
 from harness.record import RunRecord
+from harness.reporters.github import command_data
 from harness.reporters.text import BOLD, GREEN, RED, paint, printable, seconds
 
 GRACE = 10.0  # seconds that a stage has to end after a signal
@@ -102,7 +103,7 @@ def _folded(name: str) -> Iterator[None]:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         yield
         return
-    _say(f"::group::{printable(name)}")
+    _say(f"::group::{command_data(name)}")
     try:
         yield
     finally:

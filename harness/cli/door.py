@@ -35,7 +35,9 @@ class Door:
     @classmethod
     def at(cls, project: Path | None, environment: str, secrets: Secrets | None = None) -> "Door":
         """`project` is what --project says; without it the current directory."""
-        return cls((project or Path.cwd()).resolve(), environment, Secrets() if secrets is None else secrets)
+        # Path.resolve would raise where a link leads to itself.
+        start = Path(os.path.realpath(project or Path.cwd()))
+        return cls(start, environment, Secrets() if secrets is None else secrets)
 
     @cached_property
     def project(self) -> Path:
@@ -67,9 +69,9 @@ class Door:
         try:
             with (self.project / "harness.toml").open("rb") as file:
                 said = tomllib.load(file).get("run", {}).get("log_dir", default)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return default
-        return said if isinstance(said, str) else default
+        return said if isinstance(said, str) and "\0" not in said else default
 
     @cached_property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from harness.events import AnyEvent, Warned
 from harness.isolation.kept import kept_environment
 from harness.model import Job
 from harness.planning.problems import did_you_mean
+from harness.reporters.text import printable
 from harness.runners.pytest import FIXTURES, PLUGIN_DIRECTORY
 from harness.terminal import converse
 from harness.values import quoted
@@ -66,4 +67,4 @@ def plugged(env: Mapping[str, str]) -> dict[str, str]:
 
 def _greet(what: str) -> None:
     if sys.stdin.isatty():
-        click.echo(f"You are in {what}. Leave it with `exit`.", err=True)
+        click.echo(f"You are in {printable(what)}. Leave it with `exit`.", err=True)

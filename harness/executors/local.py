@@ -4,16 +4,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from harness.attempt import Output, Surroundings, run_attempt
-from harness.events import AnyEvent
+from harness.attempt import Output, Surroundings, not_started, run_attempt
+from harness.events import AnyEvent, Warned
 from harness.masking import Secrets
 from harness.model import Job, Outcome
 from harness.process import Control
+from harness.threads import NO_MORE
 from harness.warm import Warm
 
 
 class LocalExecutor:
-    """At most `jobs` attempts at a time; more wait for a thread. Threads start as they are needed and are kept."""
+    """At most `jobs` attempts at a time; more wait for a thread. Threads start as they are needed and are kept.
+
+    Where the system allows no more threads, attempts wait for those that there are.
+    """
 
     def __init__(
         self,
@@ -28,17 +32,30 @@ class LocalExecutor:
         self._notify = notify
         self._surroundings = surroundings
         self._warm = warm
-        self._secrets = secrets
+        self._secrets = Secrets() if secrets is None else secrets
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
+        self._has_threads = False
         self._lock = threading.Lock()
+        self._closed = False
         self._controls: dict[str, Control] = {}  # by attempt id, of those that have not ended
 
     def submit(self, job: Job) -> Future[Outcome]:
         """Raises RuntimeError after `close`."""
         control = Control()
+        outcome: Future[Outcome] = Future()
         with self._lock:
+            if self._closed:
+                raise RuntimeError("closed")
             self._controls[job.attempt_id] = control
-        return self._pool.submit(self._run, job, control)
+        try:
+            self._pool.submit(self._run, job, control, outcome)
+            self._has_threads = True
+        except RuntimeError:  # no thread could be started; the work is in the pool's queue all the same
+            if self._has_threads:
+                self._notify(Warned(message=f"{job.name} waits for another group to end: {NO_MORE}"))
+            else:
+                outcome.set_result(not_started(job, f"could not be started: {NO_MORE}", self._secrets))
+        return outcome
 
     def cancel(self, attempt_id: str) -> None:
         if control := self._control(attempt_id):
@@ -50,6 +67,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             left = list(self._controls.values())
         for control in left:
             control.kill()
@@ -59,9 +77,12 @@ class LocalExecutor:
         with self._lock:
             return self._controls.get(attempt_id)
 
-    def _run(self, job: Job, control: Control) -> Outcome:
+    def _run(self, job: Job, control: Control, outcome: Future[Outcome]) -> None:
+        if outcome.done():  # it was given up
+            return
         try:
-            return run_attempt(job, self._notify, control, self._surroundings, self._warm, self._secrets)
+            ended = run_attempt(job, self._notify, control, self._surroundings, self._warm, self._secrets)
         finally:
             with self._lock:
                 del self._controls[job.attempt_id]
+        outcome.set_result(ended)

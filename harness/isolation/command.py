@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.config.dotenv import parse_dotenv
 from harness.errors import InfrastructureError, UsageError
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE, private_directory
 from harness.isolation.lease import BaseKind, Context, Lease, Made
 from harness.masking import Secrets
 from harness.masking.choice import secret_variables
@@ -44,7 +44,8 @@ class Command(BaseKind):
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
         directory = self._directory(lease)
         try:
-            directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True)
+            private_directory(directory.parent)
+            directory.mkdir(mode=PRIVATE_DIRECTORY)
             file = directory / "env"
             file.touch(PRIVATE_FILE)
             try:

@@ -7,13 +7,13 @@ It knows nothing of attempts, or of who gets what.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
+from harness import clock, threads
 from harness.errors import HarnessError, InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation.journal import Journal
@@ -24,7 +24,10 @@ _RENEW = TERM / 4  # seconds
 
 
 class Leases:
-    """Any thread may make and release. `kinds` are those of the entries, by name."""
+    """Any thread may make and release. `kinds` are those of the entries, by name.
+
+    Raises InfrastructureError where there can be no thread that renews.
+    """
 
     def __init__(
         self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None], secrets: Secrets
@@ -37,13 +40,12 @@ class Leases:
         self._out: dict[str, Lease] = {}  # by token: made, or being made, and not released
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-        self._heart.start()
+        self._heart = threads.start(self._beat, name="leases")
 
     def make(self, lease: Lease) -> tuple[Lease, Made]:
-        """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
-        left."""
-        kind, began = self._kinds[lease.entry], time.monotonic()
+        """Makes it, and returns it with all that was learned. Raises InfrastructureError; it was then
+        released, and says whether something is left."""
+        kind, began = self._kinds[lease.entry], clock.now()
         with self._lock:
             self._out[lease.token] = lease
         try:
@@ -52,16 +54,17 @@ class Leases:
             self._journal.making(lease, kind.durable)
             made = kind.make(lease, lambda details: self._learned(lease.token, details))
         except BaseException as error:
-            self.release(self._out[lease.token])
+            leaked = not self.release(self._out[lease.token])
             if isinstance(error, HarnessError | OSError):
                 why, cure = (error.message, error.cure) if isinstance(error, HarnessError) else (str(error), "")
-                raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
+                message = f"[isolation.{lease.entry}] could not be made: {why}"
+                raise InfrastructureError(message, cure, leaked=leaked) from error
             raise
         self._secrets.learn_given(made.variables, made.secret)
         for warning in self._secrets.warnings():
             self.warn(warning)
         lease = self._out[lease.token]
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseMade(
                 token=lease.token,
@@ -78,7 +81,7 @@ class Leases:
 
     def release(self, lease: Lease) -> bool:
         """Whether it is gone now."""
-        began = time.monotonic()
+        began = clock.now()
         try:
             self._kinds[lease.entry].release(lease)
             self._journal.released(lease.token)
@@ -96,7 +99,7 @@ class Leases:
         """It stays until `gc --kept`. Raises OSError and InfrastructureError; it is then as it was."""
         self._kinds[lease.entry].renew(msgspec.structs.replace(lease, kept=True))
         self._journal.kept(lease.token)
-        self._end(lease, "kept", "", time.monotonic())
+        self._end(lease, "kept", "", clock.now())
 
     def warn(self, message: str) -> None:
         self._notify(Warned(message=message))
@@ -123,7 +126,7 @@ class Leases:
     def _end(self, lease: Lease, ending: Literal["released", "kept", "leaked"], reason: str, began: float) -> None:
         with self._lock:
             self._out.pop(lease.token, None)
-        seconds = time.monotonic() - began
+        seconds = clock.now() - began
         self._notify(
             LeaseEnded(
                 token=lease.token,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import threads
 from harness.logfile import LogFile
 from harness.process.leader import Leader
 from harness.pump import LONGEST_WAIT, Pump, Sink
@@ -35,15 +36,18 @@ class Child:
         directory: str | Path,
         log: LogFile,
         user: tuple[int, int] | None = None,
+        grace: float = 0.0,
     ) -> None:
         """Start it as `user` (uid, gid) or as ourselves, with its output in `log`, which is opened here, and closed
-        when it has ended. Raises OSError or ValueError."""
+        when it has ended. `grace` as of a Leader. Raises OSError, ValueError or InfrastructureError."""
         pump = Pump()
         try:
             if not log.open():
                 raise OSError(log.problem)
             output = pump.pipe(_into(log))
-            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user)
+            self._leader = Leader.start(
+                argv, env=env, directory=directory, output=output, user=user, grace=grace, pauses=False
+            )
         except BaseException:
             pump.close()
             log.close()
@@ -53,10 +57,14 @@ class Child:
         self._returncode: int | None = None
         self.pid = self._leader.pid
         ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
-        self._pumping = threading.Thread(
-            target=_move, args=(pump, output, ended, log), name=f"output of {self.pid}", daemon=True
-        )
-        self._pumping.start()
+        try:
+            self._pumping = threads.start(_move, pump, output, ended, log, name=f"output of {self.pid}")
+        except BaseException:
+            self._leader.reap()
+            os.close(ended)
+            pump.close()
+            log.close()
+            raise
 
     @property
     def log_problem(self) -> str:

@@ -7,7 +7,7 @@ The order of an ending is always the same, also when the process went quietly:
    anything in the group lives, or anything anywhere holds the output pipe, the run is `leaked`.
 3. SIGKILL to the whole group. 4. The leader is reaped. 5. What the pipes still hold is read, without waiting.
 
-A process in a session of its own (`setsid`, a daemon) escapes step 3; if it holds the output it is at least reported.
+A process in a session of its own (`setsid`, a daemon) escapes step 3; bearers.py finds it.
 
 The ladder, for a process that must end: SIGTERM to the leader alone, so that it can tear down what its children serve;
 SIGCONT to the group, because a stopped process takes SIGTERM only then; after the grace, SIGKILL to the group.
@@ -27,6 +27,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
+from harness import clock
 from harness.endings import has_survivors
 from harness.process.leader import Leader
 from harness.profile import SAMPLER, told_peak
@@ -111,6 +112,7 @@ class Launch(Protocol):
         directory: str | Path,
         output: int,
         inherited: Sequence[int],
+        grace: float,
     ) -> Leader: ...
 
 
@@ -146,16 +148,16 @@ def run(
         with control._waking(wake):
             if control.request:
                 return Exit(None, None, time.time(), 0.0, 0.0, 0, timed_out=False, stopped=True, leaked=False)
-            leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited)
+            leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited, grace=grace)
             # Only now: the launch may have waited for what others need as well (warm.py).
-            started_at, started = time.time(), time.monotonic()
+            started_at, started = time.time(), clock.now()
             try:
                 with SAMPLER.watching(leader.pid) as tree:
                     pump.close_writing(stdout, *inherited)
                     spawned(leader.pid)
                     pump.watch(leader.ended)
                     timed_out, stopped = _attend(leader, pump, control, started, timeout, grace)
-                    duration = time.monotonic() - started
+                    duration = clock.now() - started
                     leaked = _linger(leader, pump, stdout)
             except BaseException:
                 leader.reap()
@@ -187,18 +189,18 @@ def _attend(
     timed_out = stopped = False
     rung = Request.NONE
     deadline = math.inf if timeout is None else started + timeout
-    while leader.ended not in pump.turn(deadline - time.monotonic()):
+    while leader.ended not in pump.turn(deadline - clock.now()):
         if control.request > rung:
             stopped = True
             rung = control.request
-        elif time.monotonic() >= deadline:
+        elif clock.now() >= deadline:
             timed_out = timed_out or rung is Request.NONE
             rung = Request(rung + 1)
         else:
             continue
         if rung is Request.CANCEL:
             leader.terminate(signal.SIGTERM)
-            deadline = time.monotonic() + grace
+            deadline = clock.now() + grace
         else:
             leader.kill_group()
             deadline = math.inf
@@ -207,10 +209,10 @@ def _attend(
 
 def _linger(leader: "Leader", pump: Pump, stdout: int) -> bool:
     """Give the rest of the group its 200 ms. Returns whether something of it is left, or holds the output."""
-    limit = time.monotonic() + _LINGER
+    limit = clock.now() + _LINGER
     pump.forget(leader.ended)
     while (held := pump.is_open(stdout)) or has_survivors(leader.pid):
-        left = limit - time.monotonic()
+        left = limit - clock.now()
         if left <= 0:
             return True
         pump.turn(left if held else min(left, _LOOK_AGAIN))

@@ -5,10 +5,10 @@ import shlex
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.process import strays
 
@@ -20,15 +20,15 @@ class ToolError(InfrastructureError):
 
 
 def _communicate(tool: "subprocess.Popen[str]", timeout: float, stop: threading.Event | None) -> tuple[str, str]:
-    """As Popen.communicate; a stop is a TimeoutExpired as well."""
-    limit = time.monotonic() + timeout
-    while stop:
+    """As Popen.communicate, by the run's clock; a stop is a TimeoutExpired as well."""
+    limit = clock.now() + timeout
+    longest = _LOOK_FOR_STOP if stop else timeout
+    while True:
         try:
-            return tool.communicate(timeout=min(_LOOK_FOR_STOP, max(limit - time.monotonic(), 0)))
+            return tool.communicate(timeout=min(longest, max(limit - clock.now(), 0)))
         except subprocess.TimeoutExpired:
-            if stop.is_set() or time.monotonic() >= limit:
+            if (stop and stop.is_set()) or clock.now() >= limit:
                 raise
-    return tool.communicate(timeout=timeout)
 
 
 def run_tool(
@@ -63,7 +63,7 @@ def run_tool(
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
             )
-            ours(tool.pid)
+            ours(tool.pid, 0.0)
     except (OSError, ValueError) as error:
         raise ToolError(f"{command}: could not be started: {error}") from error
     try:
@@ -78,6 +78,7 @@ def run_tool(
                 if tool.returncode is None:
                     os.killpg(tool.pid, signal.SIGKILL)
     finally:
+        strays.killed(tool.pid)
         strays.reaped(tool.pid)
     if check and tool.returncode:
         last_lines = "".join(f"\n  {line}" for line in (stderr if stderr.strip() else stdout).splitlines()[-5:])

@@ -28,7 +28,8 @@ def figures(context: Context) -> list[str]:
     rows = [("groups", _groups(record))]
     if tests:
         rows.append(("tests", _listed((status.value, tests[status]) for status in TestStatus)))
-    rows.append(("total time", seconds(record.makespan)))
+    paused = f", and paused for {seconds(record.paused)}" if record.paused else ""
+    rows.append(("total time", seconds(record.makespan) + paused))
     if record.started and record.finished and not record.finished.stopped_by:
         rows += _of_a_whole_run(record, record.started)
     rows += _usage(record)

@@ -1,20 +1,32 @@
 """The console on a terminal: the transcript, and under it a display of what runs that redraws itself.
 
-Protocol: lines are printed above the display and stay; the display is gone whenever this is closed, and before the
-summary. The cursor is never hidden, so there is nothing that a killed harness, or Ctrl-Z, could leave behind. A thread
-paints: a few times a second it prints the lines that came meanwhile and repaints the display from a snapshot that the
-events' thread replaces as a whole; it never sees the record, and a slow terminal never holds up the run. When painting
-fails the display is dropped, no line is lost, and plain lines go on.
+Protocol: lines are printed above the display and stay; the display is gone whenever this is closed, before the summary,
+and while the run is paused. The cursor is never hidden, so there is nothing that a killed harness could leave behind.
+A thread paints: a few times a second it prints the lines that came meanwhile and repaints the display from a snapshot
+that the events' thread replaces as a whole; it never sees the record, and a slow terminal never holds up the run. When
+painting fails the display is dropped, no line is lost, and plain lines go on.
 """
 
+import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.events import AttemptStarted, GroupFinished, RetryScheduled, RunFinished, RunStarted, Stamped
+from harness import threads
+from harness.clock import now as of_the_run
+from harness.errors import InfrastructureError
+from harness.events import (
+    AttemptStarted,
+    GroupFinished,
+    RetryScheduled,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    Stamped,
+)
 from harness.model import part_name
 from harness.reporters.base import Context
 from harness.reporters.text import DIM, GREEN, RED, YELLOW, Sink, paint, printable, seconds
@@ -46,7 +58,7 @@ class Live:
     name: ClassVar[str] = "live display"
     durable: ClassVar[bool] = False
 
-    def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, context: Context, clock: Callable[[], float] = of_the_run) -> None:
         self._context = context
         self._clock = clock
         self._sink = Sink(context.stream, colour=context.colour)
@@ -59,11 +71,11 @@ class Live:
         self._closing = threading.Event()
 
     def handle(self, stamped: Stamped) -> None:
-        if isinstance(stamped.data, RunFinished):
+        if isinstance(stamped.data, RunPaused | RunFinished):
             self._drop_display()
         self._transcript.handle(stamped)
         self._snapshot = self._taken(stamped)
-        if isinstance(stamped.data, RunStarted):
+        if isinstance(stamped.data, RunStarted | RunResumed):
             self._show_display()
 
     def output(self, group: str, data: bytes) -> None:
@@ -120,8 +132,10 @@ class Live:
             markup=False,
             emoji=False,
         )
-        self._painter = threading.Thread(target=self._paint, args=(console,), name="live", daemon=True)
-        self._painter.start()
+        self._closing.clear()
+        # Without a thread there is no display; lines are all the more important then.
+        with contextlib.suppress(InfrastructureError):
+            self._painter = threads.start(self._paint, console, name="live")
 
     def _drop_display(self) -> None:
         """Take the display away and print what still waits. Raises OSError where the stream is gone."""

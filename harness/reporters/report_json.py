@@ -122,6 +122,7 @@ def _summary(record: RunRecord) -> dict[str, Any]:
         "shard": started.shard if started else "",
         "seed": started.seed if started else 0,
         "jobs": record.jobs,
+        "paused": _rounded(record.paused),
         "exit_code": record.finished.exit_code if record.finished else None,
         "stopped_by": record.finished.stopped_by if record.finished else "",
         "sequential_time": _rounded(record.sequential_time),

@@ -199,6 +199,13 @@ def _rerun(context: Context) -> list[str]:
         return []
     heading = "Rerun what failed:" if failed else "Run what is left:"
     names = ",".join(record.group.name for record in failed or left)
-    command = f"{context.door} test --groups {shlex.quote(names)}"
-    command += " --parallel" if started.parallel else ""
-    return ["", paint(heading, BOLD), f"  {paint(printable(command), CYAN)}"]
+    ways = {heading: f"--groups {shlex.quote(names)}"}
+    if failed and left:
+        ways["Rerun that, and what is left:"] = "--last-failed"
+    parallel = " --parallel" if started.parallel else ""
+    lines = []
+    for title, selection in ways.items():
+        # What printable would change is written so that a shell reads the same: ## stands in quotes, and these join it.
+        command = f"{context.door} test {selection}{parallel}".replace("##", "#''#")
+        lines += ["", paint(title, BOLD), f"  {paint(printable(command, None), CYAN)}"]
+    return lines

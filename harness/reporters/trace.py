@@ -3,8 +3,8 @@
 The format is the Trace Event Format's JSON object form: complete events (`ph` X), times in microseconds since the run
 began, one track (`tid`) a slot, named by metadata events (`ph` M). An attempt, of a group or a part, is a span on the
 track of its slot, its tests are spans within it; where pytest-xdist runs several at a time, those that overlap get
-tracks of their own. What a group waited for is told with its first attempt. The making and removing of environments are
-spans within it too.
+tracks of their own. A pause takes none of that time, and is an instant (`ph` i). What a group waited for is told with
+its first attempt. The making and removing of environments are spans within it too.
 """
 
 import math
@@ -21,6 +21,7 @@ from harness.events import (
     PhaseFinished,
     PhaseStarted,
     RunFinished,
+    RunResumed,
     ServiceReady,
     Stamped,
     TestFinished,
@@ -63,6 +64,7 @@ class Trace(Quiet):
         self._began: dict[str, float] = {}  # of phases and attempts that have not ended, by what they are
         self._slots: dict[str, int] = {}  # by group or part
         self._shown: dict[str, _Attempt] = {}  # of each group's first attempt, what is told with its span
+        self._pauses: list[tuple[float, float]] = []  # when, for how many seconds
         self._busy_until: dict[str, float] = {}  # by track, of tests
 
     def handle(self, stamped: Stamped) -> None:
@@ -95,6 +97,8 @@ class Trace(Quiet):
                 track = self._free_track(f"slot {self._slots[name]}", began)
                 self._busy_until[track] = stamped.elapsed
                 self._span(result.id, track, began, stamped.elapsed, {"status": result.status.value})
+            case RunResumed(seconds=seconds):
+                self._pauses.append((stamped.elapsed, seconds))
             case RunFinished():
                 write_atomically(self._files.trace, msgspec.json.encode({"traceEvents": self._events()}) + b"\n")
 
@@ -123,7 +127,11 @@ class Trace(Quiet):
             {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": track}}
             for track, number in self._tracks.items()
         ]
-        return [*named, *self._spans]
+        pauses: list[dict[str, Any] | _Span] = [
+            {"name": f"paused for {seconds:.1f} s", "ph": "i", "s": "g", "pid": 1, "tid": 0, "ts": _microseconds(at)}
+            for at, seconds in self._pauses
+        ]
+        return [*named, *pauses, *self._spans]
 
 
 def _microseconds(seconds: float) -> int:

@@ -16,6 +16,8 @@ from harness.events import (
     PhaseStarted,
     RetryScheduled,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     ServiceFailed,
     ServiceReady,
@@ -134,6 +136,10 @@ class Transcript:
                 return self._group_finished(stamped, event)
             case SignalReceived() as event:
                 return [_said(stamped, YELLOW, "■", printable(event.signal), printable(event.response))]
+            case RunPaused():
+                return [_said(stamped, YELLOW, "■", "paused", "all groups stand still, services go on; `fg` resumes")]
+            case RunResumed() as event:
+                return [_said(stamped, YELLOW, "▸", "resumed", f"after {seconds(event.seconds)}")]
             case Warned() as event:
                 return [_said(stamped, YELLOW, "■", "warning", printable(event.message))]
             case RunFinished():

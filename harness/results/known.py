@@ -4,9 +4,11 @@ Protocol: `start` and `finish` in any order and number; `finish` alone is a test
 when nothing more can come. It must not judge what a result means for the group.
 """
 
-import time
 from collections.abc import Callable
 
+import msgspec
+
+from harness import clock
 from harness.events import TestFinished, TestStarted, Warned
 from harness.model import TestResult, TestStatus
 
@@ -27,7 +29,7 @@ class KnownTests:
         self._part = part
         self._attempt = attempt
         self._notify = notify
-        self._running: dict[str, float] = {}  # id -> monotonic start
+        self._running: dict[str, tuple[float, float]] = {}  # id -> when it began, what the clock had stood by then
         self.finished = 0
         self.failed: list[str] = []  # ids of those that failed or had an error, in order
         self.why_none = ""  # what the report says itself about having no tests
@@ -38,11 +40,13 @@ class KnownTests:
         return list(self._running)
 
     def start(self, test: str) -> None:
-        self._running[test] = time.monotonic()
+        self._running[test] = clock.now(), clock.stood()
         self._notify(TestStarted(group=self._group, part=self._part, attempt=self._attempt, test=test))
 
     def finish(self, result: TestResult) -> None:
-        self._running.pop(result.id, None)
+        _, stood = self._running.pop(result.id, (0.0, clock.stood()))
+        if paused := clock.stood() - stood:  # whoever measured it does not know of pauses
+            result = msgspec.structs.replace(result, duration=max(0.0, result.duration - paused))
         self.finished += 1
         if result.status in (TestStatus.FAILED, TestStatus.ERROR):
             self.failed.append(result.id)
@@ -50,8 +54,9 @@ class KnownTests:
 
     def close(self, reason: str) -> None:
         """The process is gone: what still ran ends as an error, for `reason`, so that reports account for it."""
-        for test, started in list(self._running.items()):
-            duration = time.monotonic() - started
+        for test, (started, _) in list(self._running.items()):
+            del self._running[test]
+            duration = clock.now() - started
             self.finish(TestResult(id=test, status=TestStatus.ERROR, duration=duration, message=reason))
 
     def warn(self, message: str) -> None:

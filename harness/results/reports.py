@@ -10,12 +10,12 @@ regular files are, and at most 64 MiB of one.
 import glob
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from harness import clock
 from harness.results.gotest import GoReader
 from harness.results.junit import JunitReader
 from harness.results.known import KnownTests
@@ -60,7 +60,7 @@ class _Printed:
     """A report among the rest of the command's output."""
 
     def __init__(self, reader: Callable[[Sink], Reader], tests: KnownTests) -> None:
-        self._reader = reader(Sink(tests, clock=time.monotonic))
+        self._reader = reader(Sink(tests, clock=clock.now))
 
     def feed(self, output: bytes) -> None:
         self._reader.feed(output)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+from harness import threads
 from harness.errors import InfrastructureError
 from harness.events import Warned
 from harness.masking import Secrets
@@ -81,10 +82,14 @@ class Services:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """End all that runs, each within its grace, and remove what was made for it. One's trouble is a warning."""
+    def interrupt(self) -> None:
+        """Make a `start`, under way or to come, give up. Does not wait."""
         for unit in self._units.values():
             unit.interrupt()
+
+    def stop(self) -> None:
+        """End all that runs, each within its grace, and remove what was made for it. One's trouble is a warning."""
+        self.interrupt()
         with self._one_stop:
             _walk(_reversed(self._needs), self._stop, self._stops, self._look_hurried)
 
@@ -131,7 +136,8 @@ def _walk(
     reports: SimpleQueue[_Report | None],
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do `work` for each name in a thread of its own, as soon as it is done for all that the name needs.
+    """Do `work` for each name in a thread of its own where there can be one, as soon as it is done for all that the
+    name needs.
 
     Raises the first error of `work`, or of `look`, which is called whenever something came through the queue.
     """
@@ -149,7 +155,10 @@ def _walk(
     look()
     while sorter.is_active():
         for name in sorter.get_ready():
-            threading.Thread(target=report, args=(name,), name=f"service {name}", daemon=True).start()
+            try:
+                threads.start(report, name, name=f"service {name}")
+            except InfrastructureError:  # no more of them
+                report(name)
         message = reports.get()
         look()
         if message is not None:

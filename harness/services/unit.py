@@ -7,13 +7,14 @@ for moments only; after `interrupt` no process can begin any more, so `stop` lea
 Nothing here knows other services but for the values that stand for them: services.py decides who starts when.
 """
 
+import contextlib
 import threading
-import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Protocol
 
+from harness import clock, threads
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.logfile import LogFile
@@ -135,7 +136,7 @@ class Unit:
         self._notify = notify
         self._marks = {"HARNESS_RUN_ID": run_id, "HARNESS_SERVICE": service.name}
         self._kind: Kind = (
-            Postgres(project=project, run_id=run_id, env=env)
+            Postgres(project=project, env=env)
             if service.kind == "postgres"
             else _Command(service, project, log, self._resolve)
         )
@@ -189,7 +190,8 @@ class Unit:
         """End it soon, whatever its grace. Does not wait; `stop` is needed all the same."""
         if process := self._process:
             shorter = (min(self._service.grace, HURRIED_GRACE), process.stop_signal)
-            threading.Thread(target=process.child.stop, args=shorter, daemon=True).start()
+            with contextlib.suppress(InfrastructureError):  # then it has its whole grace
+                threads.start(process.child.stop, *shorter, name=f"hurry service {self._name}")
 
     def _start_on_some_port(self) -> None:
         for _ in range(PORT_TRIES):
@@ -208,7 +210,7 @@ class Unit:
         )
 
     def _start_on(self, port: int) -> None:
-        began = time.monotonic()
+        began = clock.now()
         self._values[self._name] = {"port": str(port), "host": LOOPBACK, "url": self._kind.url(port)}
         process = self._spawn(self._kind.command(port), self._kind.stop_signal)
         with self._lock:
@@ -219,14 +221,14 @@ class Unit:
             if self._needed and process.returncode is None:
                 self._ready = True
                 # Under the lock, so that the news of its death can only come after it.
-                self._notify(ServiceReady(service=self._name, seconds=time.monotonic() - began))
+                self._notify(ServiceReady(service=self._name, seconds=clock.now() - began))
                 return
         raise self._early_end(process, port)
 
     def _wait_until_ready(self, process: _Process, port: int, deadline: float) -> None:
         delay = FIRST_DELAY
         while missing := self._kind.waiting_for(port):
-            remaining = deadline - time.monotonic()
+            remaining = deadline - clock.now()
             if remaining <= 0:
                 raise InfrastructureError(
                     f"was not ready within {self._service.ready.timeout:g} s, still waiting for {missing}",
@@ -276,13 +278,20 @@ class Unit:
             if not self._needed:
                 raise NotNeeded
             try:
-                child = Child(argv, env=env, directory=self._kind.directory, log=log, user=self._kind.user)
+                child = Child(
+                    argv,
+                    env=env,
+                    directory=self._kind.directory,
+                    log=log,
+                    user=self._kind.user,
+                    grace=self._service.grace,
+                )
             except (OSError, ValueError) as error:
                 raise InfrastructureError(
                     f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
                 ) from error
             self._process = process = _Process(child, stop_signal)
-        threading.Thread(target=self._watch, args=(process,), name=f"watch service {self._name}", daemon=True).start()
+        threads.start(self._watch, process, name=f"watch service {self._name}")
         return process
 
     def _resolve(self, text: str) -> str:

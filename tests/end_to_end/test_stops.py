@@ -1,9 +1,11 @@
 """Runs that are stopped: by signals, by services that die, by the disk."""
 
+import ctypes
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from projects import Harness, eventually
@@ -70,6 +72,20 @@ def test_a_second_signal_does_not_wait_for_the_grace(harness: Harness, second: i
     process.send_signal(second)
     ran = harness.finish(process)  # in far less than the minute of grace, or this deadline passes
     assert ran.code == -signal.SIGINT
+    assert sorted(ran.statuses.values()) == ["interrupted"] * 2 + ["not_run"] * 3
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "tgkill"), reason="this C library sends no signal to a thread")
+def test_a_signal_that_another_thread_gets_is_heard(harness: Harness) -> None:
+    """The kernel gives the second of two that come at once, as when a terminal is closed, to whichever thread it likes,
+    and the main one is asleep."""
+    harness.plan(plan())
+    process = harness.start("test", "--parallel", "--jobs", "2")
+    harness.await_running(2)
+    threads = [int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()]
+    ctypes.CDLL(None).tgkill(process.pid, max(threads), signal.SIGTERM)
+    ran = harness.finish(process)
+    assert ran.code == -signal.SIGTERM
     assert sorted(ran.statuses.values()) == ["interrupted"] * 2 + ["not_run"] * 3
 
 

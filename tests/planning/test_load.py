@@ -186,6 +186,8 @@ def test_a_plan_error_ends_with_exit_code_2(load: Any) -> None:
     [
         (b"[run]\ntimeout = '\xff'\n", "harness.toml:2: byte 0xff is not UTF-8; save the file as UTF-8"),
         (b"x = " + b"[" * 100_000, "harness.toml:1: values are nested too deeply"),
+        (b"\na" + b".a" * 100_000, "harness.toml:2: a name of more than 1000 parts, with dots between them"),
+        (b"x = {" + b"'a' . " * 100_000, "harness.toml:1: a name of more than 1000 parts, with dots between them"),
         (b"a = 1\nb = " + b"9" * 5000, "not TOML: Exceeds the limit"),
         (b"[run]\n[run]\n", "harness.toml:2: column 5: not TOML: Cannot declare ('run',) twice"),
         (b"x = [\n1,\n", "harness.toml:2: at the end: not TOML"),
@@ -281,6 +283,7 @@ def test_a_chain_longer_than_the_stack_is_no_cycle(load: Any, refused: Any) -> N
     (problem,) = refused(chain("g4999"))
     assert problem.endswith("g2 → g1 → g0")
     assert "phases[0].groups[0].depends_on: groups wait for one another: g0 → g4999 → g4998" in problem
+    assert "g4991 → … 4981 more … → g9 →" in problem
 
 
 def test_the_nearest_plan_upward_is_found(tmp_path: Path) -> None:

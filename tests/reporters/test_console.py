@@ -208,6 +208,20 @@ def test_a_run_that_was_stopped(history: Any, make_phase: Any) -> None:
     assert history.said == STOPPED
 
 
+def test_what_failed_and_what_is_left_are_two_ways_to_go_on(history: Any, make_phase: Any) -> None:
+    history.play_to(Console)
+    history.start(make_phase("p", "a", "b"))
+    history.attempt("a", 0.0)
+    history.ends("a", 1.0, "failed", 1.0)
+    history.signal("SIGINT", 1.5, "stopping")
+    history.ends("b", 2.0, "not_run", attempts=0)
+    history.finish(2.0, 130, "SIGINT")
+    assert (
+        "Rerun what failed:\n  ./exec.sh local test --groups a --parallel\n\n"
+        "Rerun that, and what is left:\n  ./exec.sh local test --last-failed --parallel\n"
+    ) in history.said
+
+
 def test_a_sequential_run_that_passed(history: Any, make_phase: Any) -> None:
     history.play_to(Console)
     history.start(make_phase("p", "a"), parallel=False)

@@ -9,6 +9,7 @@ from typing import Any
 import pyte
 import pytest
 
+from harness.events import RunPaused, RunResumed
 from harness.reporters.console import Console
 from harness.reporters.live import Live, Snapshot
 from harness.reporters.text import unpainted
@@ -95,6 +96,39 @@ def test_closing_in_mid_run_leaves_a_clean_terminal(history: Any, make_phase: An
     history.reporters.close()
     assert terminal.lines[-1] == "00:00.0  ▸ started     a"
     assert not [thread for thread in threading.enumerate() if thread.name == "live"]
+
+
+def test_while_the_run_is_paused_nothing_is_drawn(history: Any, make_phase: Any, terminal: Terminal) -> None:
+    """Somebody else has the terminal then: what is written meanwhile stays, and the display comes back under it."""
+    history.play_to(Live, stream=terminal)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 1.0)
+    terminal.wait_for(lambda lines: lines[-1].startswith("  ▸ a "))
+    history.emit(RunPaused(), 2.0)
+    assert terminal.lines[-1].startswith("00:02.0  ■ paused")
+    assert not [thread for thread in threading.enumerate() if thread.name == "live"]
+    terminal.write("$ date\n")
+    history.emit(RunResumed(seconds=7.0), 2.0)
+    terminal.wait_for(lambda lines: lines[-1].startswith("  ▸ a "))
+    paused, typed, resumed = [line for line in terminal.lines if line][-5:-2]
+    assert paused.endswith("■ paused      all groups stand still, services go on; `fg` resumes")
+    assert typed == "$ date"
+    assert resumed.endswith("▸ resumed     after 7.0 s")
+    history.reporters.close()
+
+
+def test_without_a_thread_for_it_there_are_plain_lines(
+    history: Any, make_phase: Any, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    history.play_to(Live, stream=terminal)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 0.0)
+    assert terminal.lines[-1] == "00:00.0  ▸ started     a"
+    assert history.warnings == []
 
 
 @pytest.mark.filterwarnings("error")  # a thread's traceback would be one

@@ -116,6 +116,7 @@ def test_the_report_has_the_promised_shape(history: Any, play_mixed_run: Any) ->
             "shard": "",
             "seed": 0,
             "jobs": 4,
+            "paused": 0.0,
             "exit_code": 1,
             "stopped_by": "",
             "sequential_time": 17.5,

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from harness.events import PhaseFinished
+from harness.events import PhaseFinished, RunPaused, RunResumed
 from harness.reporters.trace import Trace
 
 
@@ -65,3 +65,16 @@ def test_what_a_group_waited_for_is_told_with_its_first_attempt(history: Any, ma
     assert history.warnings == []
     told = [event["args"] for event in json.loads(history.files.trace.read_text())["traceEvents"] if event["ph"] == "X"]
     assert [args.get("waited") for args in told] == [{"slots": 1.0}, None]
+
+
+def test_a_pause_is_an_instant(history: Any, make_phase: Any) -> None:
+    history.play_to(Trace)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 1.0)
+    history.emit(RunPaused(), 1.5)
+    history.emit(RunResumed(seconds=5.04), 1.5)
+    history.ends("a", 2.0, "passed", 1.0)
+    history.finish(2.0)
+    events = json.loads(history.files.trace.read_text())["traceEvents"]
+    assert [(e["name"], e["ts"]) for e in events if e["ph"] == "i"] == [("paused for 5.0 s", 1_500_000)]
+    assert spans(history) == [("a", "slot 0", 1.0, 2.0)]

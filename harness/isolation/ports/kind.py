@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.isolation.lease import BaseKind, Capacity, Context, Lease, Made
 from harness.isolation.ports.claims import (
@@ -23,7 +24,7 @@ from harness.isolation.ports.claims import (
     is_free,
     release_claim,
 )
-from harness.isolation.processes import listeners
+from harness.process.bearers import listeners
 
 _MOMENT = 0.2  # seconds in which a server that was killed closes its port
 
@@ -79,9 +80,9 @@ class Ports(BaseKind):
         """The ports on which somebody still listens a moment later, and who: "port 20123 is still listened on by …"."""
         with self._lock:
             ports = {claim.port for claim in self._claims.get(lease.token, ())}
-        limit = time.monotonic() + _MOMENT
+        limit = clock.now() + _MOMENT
         while held := {port for port in ports if not is_free(port, despite_old=True)}:
-            if time.monotonic() >= limit:
+            if clock.now() >= limit:
                 owners = listeners(held)
                 return [f"port {port} is still listened on by {owners.get(port, 'somebody')}" for port in sorted(held)]
             time.sleep(_MOMENT / 20)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness import clock
 from harness.isolation.label import label_of
 from harness.isolation.lease import BaseKind, Capacity, Context, Lease, Made
 from harness.isolation.postgres.look import databases_of, tables, tables_outside
@@ -120,9 +121,9 @@ class Postgres(BaseKind):
         """Sessions that are still open a second later, and tables that the lease's role has made outside of what is
         its own: they go with the lease, so `look` leaves them out. Each table is told once."""
         role = lease.details["role"]
-        limit = time.monotonic() + _CLOSING
+        limit = clock.now() + _CLOSING
         with self._server.session("look for sessions that are still open") as session:
-            while (open_ones := session.run(_OPEN, role)) and time.monotonic() < limit:
+            while (open_ones := session.run(_OPEN, role)) and clock.now() < limit:
                 time.sleep(_LOOK_AGAIN)
         outside = self._outside(role, lease.details.get("database"))
         known, self._known[lease.token] = self._known.get(lease.token, frozenset()), outside

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from harness import clock
 from harness.isolation.label import Label, read_label
 from harness.isolation.lease import Lease
 from harness.isolation.postgres.server import DEADLINE, LOCKED, Server, ServerError, Session, identifier, literal
@@ -174,7 +175,7 @@ def remove(server: Server, token: str) -> None:
 
     Raises ServerError if it is still there after DEADLINE seconds.
     """
-    limit = time.monotonic() + DEADLINE
+    limit = clock.now() + DEADLINE
     with server.session(f"remove the lease {token}") as session:
         session.run(f"{_lock(token, '')}; {_lock(token, 'un')}")
         session.run(f"SET lock_timeout = {int(MOMENT * 1000)}")
@@ -182,7 +183,7 @@ def remove(server: Server, token: str) -> None:
             try:
                 _remove(server, session, found)
             except ServerError as error:
-                if error.sqlstate not in _TRANSIENT or time.monotonic() >= limit - 2 * MOMENT:
+                if error.sqlstate not in _TRANSIENT or clock.now() >= limit - 2 * MOMENT:
                     raise
                 _end_sessions(session, _HOLDERS, found.oid)
         session.reset()
@@ -248,8 +249,8 @@ WHERE granted AND pid <> pg_backend_pid()
 
 def _end_sessions(session: Session, which: str, role: int) -> None:
     """Ends the sessions of a query, and waits a moment for their end."""
-    limit = time.monotonic() + MOMENT
-    while session.run(f"SELECT pg_terminate_backend(pid) FROM ({which}) found", role) and time.monotonic() < limit:
+    limit = clock.now() + MOMENT
+    while session.run(f"SELECT pg_terminate_backend(pid) FROM ({which}) found", role) and clock.now() < limit:
         time.sleep(_LOOK_AGAIN)
 
 

@@ -12,11 +12,11 @@ that they were gone is told by the check (flushes.py). The claim of a kept lease
 
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.isolation.label import Label, label_of, read_label
 from harness.isolation.lease import Capacity, Context, Lease, Made
@@ -106,9 +106,9 @@ class Databases:
         return {}
 
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
-        deadline = time.monotonic() + WAIT
+        deadline = clock.now() + WAIT
         while (number := self._claim(lease, standing := self._look())) is None:
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 raise InfrastructureError(
                     f"no database is free on the Redis at {self._server.where} after {WAIT:.0f} s: {standing.said}",
                     "Run fewer groups at once, start the server with more `--databases`, "

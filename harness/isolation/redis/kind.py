@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness import clock
 from harness.isolation.lease import BaseKind, Capacity, Context, Lease, Made
 from harness.isolation.redis.databases import HOME, Databases
 from harness.isolation.redis.look import look
@@ -79,9 +80,9 @@ class Redis(BaseKind):
 
     def leftovers(self, lease: Lease) -> Sequence[str]:
         """Connections to the lease that outlive its group by a second. None where CLIENT LIST is forbidden."""
-        deadline = time.monotonic() + _FAREWELL
+        deadline = clock.now() + _FAREWELL
         with self._server.asked("list the connections"):
-            while (found := self._leases.leftovers(lease)) and time.monotonic() < deadline:
+            while (found := self._leases.leftovers(lease)) and clock.now() < deadline:
                 time.sleep(_PAUSE)
         return found
 

@@ -5,12 +5,12 @@ flushes.py), and those of leases, whether databases or prefixes, of whichever ru
 """
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from fnmatch import fnmatchcase
 from typing import Any
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.isolation.label import read_label
 from harness.isolation.redis.databases import HOME
@@ -40,7 +40,7 @@ def look(server: Server, held: Set[int], ignore: Sequence[str]) -> Mapping[str, 
     has more than LIMIT such keys, only their number is told. "" is told of a key that goes meanwhile. Raises
     InfrastructureError after a minute.
     """
-    deadline = time.monotonic() + _DEADLINE
+    deadline = clock.now() + _DEADLINE
     found: dict[str, str] = {}
     with closing(server.client(HOME)) as home:
         sizes = home.execute_command("INFO", "keyspace")
@@ -62,7 +62,7 @@ def _is_claimed(home: Client, number: int) -> bool:
 def _seen(client: Client, number: int, ignore: Sequence[str], deadline: float) -> dict[str, str]:
     names: set[bytes] = set()
     for name in client.scan_iter(count=_BATCH):
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise InfrastructureError(
                 f"database {number} of the Redis has more keys than can be looked at in {_DEADLINE:.0f} s",
                 "Leave `check` out of this entry, or give the tests a Redis of their own.",

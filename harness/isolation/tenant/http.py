@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.isolation.options import PLAIN_HEADERS
 from harness.isolation.tenant.answers import pick
@@ -113,19 +114,19 @@ class Client:
         what = f"{request['method']} {self._shown}{_path(request, name)}"
         if self.stop.is_set():
             raise InfrastructureError(f"{what}: was not sent: the run stops")
-        deadline = time.monotonic() + self.timeout + PATIENCE
+        deadline = clock.now() + self.timeout + PATIENCE
         repeated = unheard = False
         for attempt in range(1, self.attempts + 1):
             if before:
                 before()
-            answer = self._once(request, name, min(self.timeout, max(deadline - time.monotonic(), 1.0)), fine)
+            answer = self._once(request, name, min(self.timeout, max(deadline - clock.now(), 1.0)), fine)
             if isinstance(answer, Answer):
                 return replace(answer, request=what, repeated=repeated)
             failure = answer
             unheard |= failure.unheard
             repeated |= failure.maybe_done
             wait = _wait(failure.retry_after, attempt)
-            is_too_long = time.monotonic() + wait > deadline
+            is_too_long = clock.now() + wait > deadline
             if attempt == self.attempts or is_too_long or not failure.is_passing or self.stop.wait(wait):
                 break
         waited = f"; the next try would have to wait for {wait:.0f} s" if failure.is_passing and is_too_long else ""
@@ -154,6 +155,7 @@ class Client:
             # A session of its own each time: connections and cookies of one tenant are no other tenant's.
             with requests.Session() as session:
                 session.trust_env = not _is_local(url)
+                session.get_redirect_target = _nowhere  # or it looks where a redirect leads, and fails where it cannot
                 own = requests.utils.get_auth_from_url(url)
                 session.auth = own if any(own) else _as_it_is
                 with session.request(
@@ -178,7 +180,9 @@ class Client:
         status = answer.status
         why = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
         if status // 100 == 3:
-            there = urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2] or "another path"
+            there = "another path"
+            with contextlib.suppress(ValueError):
+                there = urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2] or there
             why += f": a redirect, to {self.shows(there)}, is not followed, because the key would go along"
         elif said := _said(answer):
             why += f": {self.shows(said)[:200]}"
@@ -257,7 +261,7 @@ def _read(response: "Response", timeout: float) -> tuple[bytes, str]:
     """The body of an answer, up to a bound; and why it could not be read, or an empty text."""
     from urllib3.exceptions import HTTPError
 
-    deadline = time.monotonic() + timeout
+    deadline = clock.now() + timeout
     content = b""
     try:
         # read1 returns what has come: a server that sends a byte now and then would hold up `read` for hours.
@@ -265,7 +269,7 @@ def _read(response: "Response", timeout: float) -> tuple[bytes, str]:
             content += chunk
             if len(content) > _LARGEST:
                 return b"", f"is larger than {_LARGEST >> 20} MiB"
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 return b"", f"had no end after {timeout:g} s"
     except (HTTPError, OSError):
         return b"", "broke off"
@@ -289,6 +293,10 @@ def _is_local(url: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _nowhere(_: object) -> None:
+    """Where a redirect leads, which is not followed."""
 
 
 def _as_it_is(request: Any) -> Any:

@@ -14,11 +14,11 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness import clock
 from harness.errors import InfrastructureError
 from harness.files import PRIVATE_FILE
 from harness.isolation.lease import Lease
@@ -79,9 +79,9 @@ class NameLocks:
     def take(self, lease: Lease, name: str, stopping: threading.Event) -> None:
         """Locks the name. Raises InfrastructureError if somebody else still has it after 30 s, or when `stopping`."""
         descriptor = self._open(name)
-        deadline = time.monotonic() + PATIENCE
+        deadline = clock.now() + PATIENCE
         while not _try_lock(descriptor):
-            if stopping.wait(_LOOK_AGAIN) or time.monotonic() > deadline:
+            if stopping.wait(_LOOK_AGAIN) or clock.now() > deadline:
                 holder = _read(descriptor)
                 os.close(descriptor)
                 until = "the run stops" if stopping.is_set() else f"it was not free after {PATIENCE:g} s"

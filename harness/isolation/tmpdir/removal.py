@@ -15,6 +15,7 @@ from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
+from harness import clock
 from harness.errors import InfrastructureError
 
 _LIMIT = 5.0  # seconds
@@ -32,10 +33,10 @@ def remove_tree(directory: Path) -> None:
 
     Raises InfrastructureError with the path of something that stays; all that can be removed is gone then.
     """
-    limit = time.monotonic() + _LIMIT
+    limit = clock.now() + _LIMIT
     while problem := _Removal(directory).problem:
         path, why, passing = problem
-        if not passing or time.monotonic() >= limit:
+        if not passing or clock.now() >= limit:
             raise InfrastructureError(
                 f"cannot remove {path}: {why}",
                 "End what writes to it, unmount it, lift its protection (`lsattr`), or remove it as its owner.",
