@@ -15,7 +15,7 @@ from signal import SIGTERM, Signals
 from typing import Protocol
 
 from harness import clock, threads
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, shortage
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.model import Service
 from harness.planning.substitute import substitute
@@ -270,9 +270,9 @@ class Unit:
             try:
                 child = Child(argv, env=env, directory=self._kind.directory, log=self._log, user=self._kind.user)
             except (OSError, ValueError) as error:
-                raise InfrastructureError(
-                    f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
-                ) from error
+                scarce = shortage(error)
+                cure = "" if scarce else "Check its `command` and `directory` in harness.toml."
+                raise InfrastructureError(f"could not be started: {scarce or error}", cure) from error
             self._process = process = _Process(child, stop_signal)
         threads.start(self._watch, process, name=f"watch service {self._name}")
         return process
