@@ -1,7 +1,7 @@
 # The task list for people: `make help`. Continuous integration calls .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help environment setup test-parallel test-parallel-fast test-parallel-fail-fast check fix test test-all bench clean
+.PHONY: help environment setup test-parallel test-parallel-fast test-parallel-fail-fast check fix test test-all torture bench clean
 
 BIN := .venv/bin
 SHELL_SCRIPTS := exec.sh run_parallel_tests.sh .ci/run .ci/check
@@ -42,6 +42,9 @@ test: environment ## the harness's own tests, the slow ones left out
 
 test-all: environment ## the harness's own tests
 	$(BIN)/python -m pytest -n 2 $(OPTIONS)
+
+torture: environment ## hundreds of kills, double starts and injected faults; writes docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m torture $(OPTIONS)
 
 bench: environment ## measure the harness beside other tools
 	$(BIN)/python -m benchmarks $(OPTIONS)

@@ -13,6 +13,7 @@ from benchmarks.measure import Comparison, Result, Side, in_turn, result
 
 SIZE = 2_000_000_000  # bytes
 ROUNDS = 5
+LIMIT = 'log_limit = "unlimited"'
 
 PRINT = f"""
 import os
@@ -27,7 +28,7 @@ def measure() -> Result:
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
         (project / "flood.py").write_text(PRINT)
-        projects.write_plan(project, {"flood": f'command = ["{sys.executable}", "flood.py"]'})
+        projects.write_plan(project, {"flood": f'command = ["{sys.executable}", "flood.py"]'}, run=LIMIT)
 
         def prepare() -> None:
             projects.forget_logs(project)

@@ -1,8 +1,8 @@
 """One attempt of a group: picklable job in, picklable outcome out, on any machine.
 
-`run_attempt` writes the header line into the group's log, runs the job's process, sends its output to the log byte for
-byte and to `notify`, follows its tests, and judges how it ended. Deadlines run in here, so that nobody has to reach a
-remote machine in time.
+`run_attempt` writes the header line into the group's log, runs the job's process, sends its output to the log, and what
+gets into the log to `notify`, follows its tests, and judges how it ended. Deadlines run in here, so that nobody has to
+reach a remote machine in time.
 
 It never raises: whatever goes wrong is an outcome. A process that we signalled has never passed, nor has one that ended
 in the middle of its tests. It must not decide what follows from an outcome (retry, skip, stop).
@@ -17,10 +17,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from harness import clock
-from harness.errors import SHORTAGES, HarnessError, shortage
+from harness.errors import SHORTAGES, HarnessError, InfrastructureError, shortage
 from harness.events import AnyEvent, AttemptSpawned
-from harness.grouplog import GroupLog, header_of, on_one_line
+from harness.grouplog import header_of, on_one_line
 from harness.judging import Judged, judge, put_together
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.model import Job, Outcome, Status
 from harness.process import Control, Exit, Leader, run
 from harness.results import KnownTests, Report, report_of
@@ -56,7 +58,8 @@ class Surroundings(Protocol):
     """What is made around an attempt: its isolated environments. Called in the attempt's thread."""
 
     def enter(self, job: Job, control: Control) -> Job:
-        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; nothing is left.
+        """Makes them, and returns the job with their variables. Raises HarnessError when it cannot; what had been made
+        is taken down again, and an InfrastructureError says if something is left.
 
         Making is not broken off by `control`, but what has not begun when it is asked to stop is not made any more.
         """
@@ -73,12 +76,14 @@ def run_attempt(
     control: Control | None = None,
     surroundings: Surroundings | None = None,
     warm: Warm | None = None,
+    secrets: Secrets | None = None,
 ) -> Outcome:
     """Run `job` to its end. `notify` gets its events and output, from this thread; `control` stops it; `warm` may fork
-    its processes."""
+    its processes. Of `secrets` nothing gets into the log; events hold them still."""
     control = control or Control()
+    secrets = Secrets() if secrets is None else secrets
     if surroundings is None:
-        return _run(job, notify, control, warm)
+        return _run(job, notify, control, warm, secrets)
     started_at, started = time.time(), clock.now()
     try:
         inside = surroundings.enter(job, control)
@@ -87,9 +92,11 @@ def run_attempt(
         status, reason = Status.ERROR, why
         if control.request:
             status, reason = Status.INTERRUPTED, "stopped before it had started"
-        _say_why(job, why, started_at)
-        return _outcome(job, status, reason, (), None, started_at, clock.now() - started)
-    outcome = _run(inside, notify, control, warm)
+        _say_why(job, why, started_at, secrets)
+        leaked = isinstance(error, InfrastructureError) and error.leaked
+        outcome = _outcome(job, status, reason, (), None, started_at, clock.now() - started)
+        return msgspec.structs.replace(outcome, leaked=leaked)
+    outcome = _run(inside, notify, control, warm, secrets)
     try:
         left = surroundings.leave(inside, outcome.status)
     except Exception as error:
@@ -104,33 +111,32 @@ def run_attempt(
     )
 
 
-def not_started(job: Job, why: str) -> Outcome:
+def not_started(job: Job, why: str, secrets: Secrets) -> Outcome:
     """That of an attempt which nobody could be found to run."""
     started_at = time.time()
-    _say_why(job, why, started_at)
+    _say_why(job, why, started_at, secrets)
     return _outcome(job, Status.ERROR, why, (), None, started_at, 0.0)
 
 
-def _say_why(job: Job, why: str, started_at: float) -> None:
+def _say_why(job: Job, why: str, started_at: float, secrets: Secrets) -> None:
     """In its log, where there is nothing else to be found."""
-    log = GroupLog(job.log)
-    log.open(f"{header_of(job, started_at)}{why}\n")
+    log = LogFile(job.log, secrets)
+    log.open() and log.write_line(header_of(job, started_at)) and log.write_line(why)
     log.close()
 
 
-def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outcome:
+def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets: Secrets) -> Outcome:
     started_at, started = time.time(), clock.now()
-    log = GroupLog(job.log)
+    log = LogFile(job.log, secrets, limit=job.log_limit, show=lambda data: notify(Output(job.name, data)))
 
     def output(data: bytes) -> None:
-        if not log.write(data):
-            control.cancel()
         if source and job.results:
             source.feed(data)
-        notify(Output(job.name, data))
+        if not log.write(data):
+            control.cancel()
 
     def note(reason: str) -> None:
-        log.write(f"=== a pytest of its own: {on_one_line(reason)}\n".encode(errors="backslashreplace"))
+        log.write_line(f"=== a pytest of its own: {on_one_line(reason)}")
 
     def spawned(pid: int) -> None:
         notify(AttemptSpawned(group=job.group, part=job.part, attempt=job.attempt, pid=pid, argv=argv))
@@ -143,16 +149,16 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None) -> Outco
     reason = ""
     failed_tests: tuple[str, ...] = ()
     try:
-        if not log.open(header_of(job, started_at)):
+        if not (log.open() and log.write_line(header_of(job, started_at))):
             status = Status.ERROR
         elif not control.request:
             for process in processes:
                 argv = (*process.argv, *process.tests)
-                tests = KnownTests(job.group, job.attempt, notify, job.part)
+                tests = KnownTests(job.group, job.attempt, notify, job.part, secrets.text)
                 source = _source(job, tests)
                 if len(processes) > 1:
                     which = f"process {len(ends) + 1} of {len(processes)}: {process.tests[0]}"
-                    log.write_line(f"=== {on_one_line(which)}\n")
+                    log.write_line(f"=== {on_one_line(which)}")
                 ended = run(
                     argv,
                     env=job.env,

@@ -147,7 +147,12 @@ class Setup:
 
 def say(message: str) -> None:
     """To stderr: stdout belongs to the command that was asked for."""
-    print(f"harness: {message}", file=sys.stderr, flush=True)
+    print(f"harness: {visible(message)}", file=sys.stderr, flush=True)
+
+
+def visible(message: str) -> str:
+    """What tools say and how directories are called must not act on a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in message)
 
 
 def prepare(home: Path) -> None:
@@ -173,10 +178,10 @@ def main() -> NoReturn:
     try:
         prepare(home)
     except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(INFRASTRUCTURE)
     except OSError as error:
-        print(f"error: the Python environment cannot be set up: {error}", file=sys.stderr)
+        print(f"error: the Python environment cannot be set up: {visible(str(error))}", file=sys.stderr)
         sys.exit(INFRASTRUCTURE)
     except KeyboardInterrupt:
         # Ends as the signal would have ended it, so that a calling shell script stops too.

@@ -50,9 +50,13 @@ class NothingToRun(HarnessError):
 
 
 class InfrastructureError(HarnessError):
-    """A service, an environment or the disk failed before or beside the tests."""
+    """A service, an environment or the disk failed before or beside the tests. `leaked`: some of it is still there."""
 
     exit_code = ExitCode.INFRASTRUCTURE
+
+    def __init__(self, message: str, cure: str = "", *, leaked: bool = False) -> None:
+        super().__init__(message, cure)
+        self.leaked = leaked
 
 
 class InternalError(HarnessError):

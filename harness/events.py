@@ -2,13 +2,14 @@
 
 A decision (scheduling/dispatch.py) or an observation (attempt.py, services.py) makes an event; run.py stamps it and
 hands it to every reporter in order; `events.jsonl` holds them all, one JSON object a line. Events are plain nouns: they
-import nothing but model.py, and nothing here knows who emits or reads them.
+import nothing but nouns, and nothing here knows who emits or reads them.
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from harness.foreign import decoded
 from harness.model import GroupResult, Outcome, Phase, TestResult
 
 
@@ -222,8 +223,8 @@ def encode(stamped: Stamped) -> bytes:
 
 
 def decode(line: bytes | str) -> Stamped:
-    """Raises msgspec.ValidationError or msgspec.DecodeError for anything that `encode` did not make."""
-    return _decoder.decode(line)
+    """Raises ValueError for anything that `encode` did not make."""
+    return decoded(_decoder, line)
 
 
 def to_builtins(event: Any) -> Any:

@@ -8,10 +8,14 @@ It must not know what stands in the files, and it makes no name outside the log 
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import itertools
 import os
 import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +29,7 @@ PRIVATE_DIRECTORY = 0o700
 _UNSAFE = re.compile(r"^[.-]|[^A-Za-z0-9._-]")
 _LOOKS_HASHED = re.compile(r"-[0-9a-f]{8}\Z")
 # What tells the temporary files of this process from those of all others, also of other machines.
-_WRITER = os.urandom(4).hex()
+WRITER = os.urandom(4).hex()
 _NUMBERS = itertools.count()
 RUN_ID = r"(?P<stamp>\d{8}_\d{6})(?:-(?P<copy>\d+))?"
 
@@ -46,6 +50,53 @@ def safe_name(name: str) -> str:
     return f"{stem[: NAME_LIMIT - 9] or '_'}-{digest}"
 
 
+def private_directory(path: Path) -> None:
+    """Makes it, and what is missing above it, for their owner alone; what is there stays as it is. Raises OSError."""
+    if not path.parent.exists():
+        private_directory(path.parent)
+    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Makes a private directory, and keeps all others out of here meanwhile. Raises OSError.
+
+    Whoever makes a thing in it and locks that, and whoever looks for things that nobody has locked, does it in here: so
+    neither finds the other half done.
+    """
+    private_directory(directory)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_private(path: Path | str, flags: int) -> int:
+    """Open a file under a name that others can guess, made for its owner alone where it is missing. Raises OSError.
+
+    Whoever else can write to its directory may have laid something there, to read what we write or to have us write
+    elsewhere: a link, a pipe or a file of somebody else's, or a second name of one of our files, is refused.
+    """
+    links = 0 if _is_own_link(path) else os.O_NOFOLLOW
+    # Nobody reads from a pipe that was laid: opening it must not wait.
+    handle = os.open(path, flags | links | os.O_CREAT | os.O_NONBLOCK, PRIVATE_FILE)
+    status = os.fstat(handle)
+    if not stat.S_ISCHR(status.st_mode) and (status.st_uid != os.geteuid() or status.st_nlink > 1):
+        os.close(handle)
+        raise PermissionError(errno.EPERM, "it was there already, and is not a file of our own", str(path))
+    return handle
+
+
+def _is_own_link(path: Path | str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISLNK(status.st_mode) and status.st_uid == os.geteuid()
+
+
 def write_atomically(path: Path | str, data: bytes | bytearray, *, durable: bool = True) -> None:
     """Replace `path` by `data`: whoever reads it, after whatever crash, finds the old content or the new, never a part.
 
@@ -54,7 +105,7 @@ def write_atomically(path: Path | str, data: bytes | bytearray, *, durable: bool
     """
     # By os and by a name of our own: tempfile and pathlib would double the cost, and every group has two such files.
     directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.{_WRITER}-{next(_NUMBERS)}.tmp")  # noqa: PTH118
+    temporary = os.path.join(directory, f".{name}.{WRITER}-{next(_NUMBERS)}.tmp")  # noqa: PTH118
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     try:
         try:
@@ -72,6 +123,14 @@ def write_atomically(path: Path | str, data: bytes | bytearray, *, durable: bool
         raise
     if durable:
         _sync_directory(directory)
+
+
+def remove_temporary(files: "RunFiles", writer: str) -> None:
+    """What a process that died left of the run's files, in the midst of writing them: `writer` is its WRITER. Raises
+    OSError."""
+    own = itertools.chain(files.run_dir.glob(".*.tmp"), files.log_dir.glob(f".*_status_{files.run_id}.*.tmp"))
+    for path in [*own, *files.log_dir.glob(f".{files.test_report.name}.{writer}-*.tmp")]:
+        path.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: str) -> None:
@@ -143,7 +202,7 @@ def open_run(log_dir: Path, now: datetime) -> RunFiles:
     log_dir = log_dir.absolute()
     stamp = now.strftime("%Y%m%d_%H%M%S")
     try:
-        log_dir.mkdir(parents=True, exist_ok=True)
+        private_directory(log_dir)
         copy = 1
         while True:
             files = RunFiles(log_dir, stamp if copy == 1 else f"{stamp}-{copy}")
@@ -154,10 +213,14 @@ def open_run(log_dir: Path, now: datetime) -> RunFiles:
             else:
                 return files
     except OSError as error:
-        raise InfrastructureError(
-            f"cannot write to the log directory {log_dir}: {error.strerror or error}",
-            "Make it writable, free some space, or choose another one with --log-dir.",
-        ) from error
+        raise unwritable(log_dir, error) from error
+
+
+def unwritable(log_dir: Path, error: OSError) -> InfrastructureError:
+    return InfrastructureError(
+        f"cannot write to the log directory {log_dir}: {error.strerror or error}",
+        "Make it writable, free some space, or choose another one with --log-dir.",
+    )
 
 
 def all_runs(log_dir: Path) -> list[RunFiles]:

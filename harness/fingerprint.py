@@ -97,7 +97,10 @@ class Fingerprints:
             return _WITHOUT_INPUTS
         if name in self._in_quarantine:
             return Fingerprint("", {}, "is in quarantine, where it is watched")
-        files = dict.fromkeys(self._files(group))
+        try:
+            files = dict.fromkeys(self._files(group))
+        except ValueError as error:  # a glob that is none, or leads through too much
+            return Fingerprint("", {}, f"cannot be judged: {error}")
         unreadable = [file for file in files if self._hash(file) is None]
         if unreadable:
             return Fingerprint(

@@ -1,72 +1,16 @@
-"""The log of a group, as its attempts write it: a header line, then what its processes print, byte for byte."""
+"""What stands in the log of a group besides what its processes print: the header line of each attempt."""
 
-import os
 import shlex
-import stat
 import time
 
 from harness.model import Job
-
-
-class GroupLog:
-    """A group's log. A problem with it is kept as a message, not raised: it comes in the midst of other work."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor = -1
-        self.problem = ""
-
-    def open(self, header: str) -> bool:
-        """Open it for appending, and write the header on a line of its own. False: there is a problem."""
-        try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            return self._fail(error)
-        return self.write_line(header)
-
-    def write_line(self, line: str) -> bool:
-        """As `write`, on a line of its own."""
-        try:
-            start = b"" if self._is_at_line_start() else b"\n"
-        except OSError as error:
-            return self._fail(error)
-        return self.write(start + line.encode(errors="backslashreplace"))
-
-    def write(self, data: bytes) -> bool:
-        """Append all of `data`. False: there is a problem, now or since earlier."""
-        if self.problem:
-            return False
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as error:
-            return self._fail(error)
-        return True
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            try:
-                os.close(self._descriptor)
-            except OSError as error:  # a network file system reports a full disk only here
-                self._fail(error)
-
-    def _is_at_line_start(self) -> bool:
-        status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-            return True
-        return os.pread(self._descriptor, 1, status.st_size - 1) == b"\n"
-
-    def _fail(self, error: OSError) -> bool:
-        self.problem = self.problem or f"cannot write the log {self._path}: {error.strerror}"
-        return False
 
 
 def header_of(job: Job, started_at: float) -> str:
     """The line under which the output of an attempt stands."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
     line = f"=== {job.name} · attempt {job.attempt} · {when} · slot {job.slot} · $ {shlex.join(job.argv)}"
-    return f"{on_one_line(line)}\n"
+    return on_one_line(line)
 
 
 def on_one_line(text: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.files import RunFiles
 from harness.model import Group, Job
-from harness.planning.substitute import substitute
-from harness.planning.variables import group_variables
+from harness.planning.substitute import references, substitute
+from harness.planning.variables import environment_of, group_variables
 from harness.request import Request
 from harness.runners import PLUGIN_DIRECTORY, runner_for
 from harness.scheduling.parts import parts_of
@@ -22,30 +22,38 @@ Values = Mapping[str, Mapping[str, str]]
 """Where each service stands, as {"postgres": {"port": "5433"}}; known once they are up."""
 
 
-def marks(request: Request, run_id: str) -> dict[str, str]:
+def marks(request: Request, files: RunFiles) -> dict[str, str]:
     """What every process of the run is given, over all else: by it a process is known to belong to the run."""
     programs = [_directory_of(request.python), request.shell.get("PATH", os.defpath)]
     return {
         "PATH": os.pathsep.join(programs),  # so that `pytest` or `uvicorn` is the one beside the interpreter
-        "HARNESS_RUN_ID": run_id,
+        "HARNESS_RUN_ID": files.run_id,
+        "HARNESS_RUN_DIR": str(files.run_dir),  # no two runs of a machine have the same
         "HARNESS_ENVIRONMENT": request.environment,
     }
 
 
-def variables(request: Request, group: Group, run_id: str, values: Values) -> dict[str, str]:
+def variables(request: Request, group: Group, files: RunFiles, values: Values) -> dict[str, str]:
     """Those of a group's process."""
     own = group_variables(request.plan, request.environment, group, request.shell, request.dotenv, values)
-    return DEFAULTS | own | marks(request, run_id)
+    return DEFAULTS | own | marks(request, files)
 
 
-def run_variables(request: Request, run_id: str, values: Values) -> dict[str, str]:
+def run_variables(request: Request, files: RunFiles, values: Values) -> dict[str, str]:
     """Those of the whole run, which no group's own are among."""
-    return variables(request, Group(name="", phase="", services=request.services), run_id, values)
+    return variables(request, Group(name="", phase="", services=request.services), files, values)
 
 
-def parent_variables(request: Request, run_id: str, values: Values, hidden: Collection[str]) -> dict[str, str]:
+def learn_secrets(request: Request, values: Values) -> None:
+    """Those among the variables of groups in which the plan speaks of services, once these are up."""
+    own = [group.env for phase in request.phases for group in phase.groups if group.env]
+    for env in (request.plan.env, environment_of(request.plan, request.environment).env, *own):
+        request.secrets.learn({name: substitute(text, {}, values) for name, text in env.items() if references(text)})
+
+
+def parent_variables(request: Request, files: RunFiles, values: Values, hidden: Collection[str]) -> dict[str, str]:
     """Those of a process that is forked for groups of the run: none that one of them is not given."""
-    own = run_variables(request, run_id, values)
+    own = run_variables(request, files, values)
     shown = {name: value for name, value in own.items() if name not in hidden}
     return _with_pythonpath(shown, str(PLUGIN_DIRECTORY))
 
@@ -63,7 +71,7 @@ def warm_processes(request: Request, groups: Iterable[Group]) -> Iterator[Pytest
 def make_job(request: Request, files: RunFiles, group: Group, values: Values, *, attempt: int, slot: int) -> Job:
     """An attempt of `group`: what to run, where, with which variables, until when."""
     launch = runner_for(group).command(group, python=request.python, options=request.pytest)
-    env = variables(request, group, files.run_id, values) | launch.env
+    env = variables(request, group, files, values) | launch.env
     argv = launch.argv if group.tests else tuple(substitute(word, {}, values) for word in launch.argv)
     if launch.pythonpath:
         env = _with_pythonpath(env, launch.pythonpath)
@@ -89,6 +97,7 @@ def make_job(request: Request, files: RunFiles, group: Group, values: Values, *,
         results=group.results,
         isolate=group.isolate,
         workers=group.workers,
+        log_limit=request.plan.log_limit,
     )
 
 

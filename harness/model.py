@@ -219,7 +219,9 @@ class Plan(Noun, frozen=True):
     project: str  # absolute directory of harness.toml
     phases: tuple[Phase, ...]
     test_root: str = "."  # relative to the project
+    secrets: tuple[str, ...] | None = None  # variables, or patterns of their names; None: those whose names say so
     log_dir: str = "logs"  # relative to the project, or absolute
+    log_limit: int | None = 10**9  # bytes that an attempt, or a service, adds to its log at the most; None: no limit
     python: str = ""  # interpreter for pytest groups; empty: the harness's own
     max_parallel_jobs: int = 4
     global_timeout: float | None = None
@@ -278,6 +280,7 @@ class Job(Noun, frozen=True):
     results: str = ""  # as in Group
     isolate: tuple[str, ...] = ()  # as in Group
     workers: int = 0  # as in Group: each has environments of its own
+    log_limit: int | None = None  # as in Plan
     part: str = ""  # of a splittable group: the file that runs
 
     @property

@@ -2,7 +2,7 @@
 
 Parts of one group run side by side, and each writes to a file of its own in the run's directory. When an attempt of one
 has ended, all that it wrote is appended to the group's log, header line and all, and its own log is removed; so no two
-are ever mixed. Of a harness that is killed, what was not appended stays where it is.
+are ever mixed. Of a harness that is killed, whoever finishes the run appends the rest (recovery.py).
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, RunFiles
+from harness.files import RunFiles, open_private
 from harness.model import Outcome, Status
 
 _READ_SIZE = 1024 * 1024
@@ -36,7 +36,7 @@ def with_log_in_place(outcome: Outcome, files: RunFiles) -> Outcome:
 
 def _append(own: Path, log: Path) -> None:
     """All of one file to the other, on a line of its own, or nothing. Raises OSError."""
-    handle = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+    handle = open_private(log, os.O_RDWR | os.O_APPEND)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         before = os.fstat(handle).st_size

@@ -1,6 +1,16 @@
 """The nouns of the history: what earlier runs were like. Units as in model.py. Imports nothing but the nouns."""
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.model import Noun, Status, TestStatus
+
+SMALLEST, LARGEST = -1e10, 1e11
+Measured = Annotated[float, Meta(ge=SMALLEST, le=LARGEST)]
+"""Seconds that can be a moment, too. It is checked where rows are read: a damaged history may hold anything."""
+Whole = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+"""SQLite can hold it."""
 
 
 class PastRun(Noun, frozen=True):
@@ -8,25 +18,25 @@ class PastRun(Noun, frozen=True):
 
     key: str
     run_id: str
-    started_at: float  # wall time
+    started_at: Measured  # wall time
     commit: str  # empty: not in git
     dirty: bool
     host: str
-    cores: int
-    jobs: int
-    seed: int
+    cores: Whole
+    jobs: Whole
+    seed: Whole
     shard: str  # empty: the whole
     environment: str
-    duration: float
-    exit_code: int
+    duration: Measured
+    exit_code: Whole
     stopped_by: str
-    sequential_time: float
-    lower_bound: float
-    predicted: float | None
-    services_seconds: float  # until the first phase began
-    wind_down: float  # from the end of the last group to the end of the run
-    groups: int  # that ran
-    failed: int  # groups
+    sequential_time: Measured
+    lower_bound: Measured
+    predicted: Measured | None
+    services_seconds: Measured  # until the first phase began
+    wind_down: Measured  # from the end of the last group to the end of the run
+    groups: Whole  # that ran
+    failed: Whole  # groups
 
 
 class PastGroup(Noun, frozen=True):
@@ -34,16 +44,16 @@ class PastGroup(Noun, frozen=True):
 
     run: str  # key
     group: str
-    started_at: float  # wall time
-    duration: float
-    slot: int
+    started_at: Measured  # wall time
+    duration: Measured
+    slot: Whole
     status: Status
-    attempts: int
-    cpu_seconds: float
-    peak_memory: int
+    attempts: Whole
+    cpu_seconds: Measured
+    peak_memory: Whole
     partial: bool  # only some of its tests were asked for
     quarantined: bool
-    waited: float  # before it started, for whatever
+    waited: Measured  # before it started, for whatever
     error: str  # hash of why it failed; empty: it did not
 
 
@@ -51,10 +61,10 @@ class SlowTest(Noun, frozen=True):
     """One test over its last runs: medians."""
 
     test: str
-    seconds: float
-    runs: int
-    cpu_seconds: float | None  # None: nobody measured it
-    memory_growth: int | None
+    seconds: Measured
+    runs: Whole
+    cpu_seconds: Measured | None  # None: nobody measured it
+    memory_growth: Whole | None
 
 
 class PastTest(Noun, frozen=True):
@@ -62,13 +72,13 @@ class PastTest(Noun, frozen=True):
 
     run: str  # key
     group: str
-    attempt: int
+    attempt: Whole
     test: str
     status: TestStatus
-    duration: float
+    duration: Measured
     error: str  # hash of its message, numbers and addresses left out; empty: it did not fail
-    cpu_seconds: float | None = None  # None: nobody measured it
-    memory_growth: int | None = None
+    cpu_seconds: Measured | None = None  # None: nobody measured it
+    memory_growth: Whole | None = None
 
 
 class Latest(Noun, frozen=True):
@@ -85,4 +95,4 @@ class StoredFingerprint(Noun, frozen=True):
     digest: str
     parts: dict[str, str]
     run: str  # run id
-    at: float  # wall time
+    at: Measured  # wall time

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.masking import Secrets
 from harness.model import Phase, Plan
 from harness.runners import PytestOptions
 
@@ -26,6 +27,7 @@ class Request:
     pytest: PytestOptions
     python: str
     shows_output: bool  # what groups print is shown as it comes
+    secrets: Secrets = field(default_factory=Secrets)  # what is known by now; it learns more while the run goes on
     estimates: Mapping[str, float] = field(default_factory=dict)  # expected seconds of every group and part
     cached: Mapping[str, str] = field(default_factory=dict)  # groups that need not run -> the run in which they passed
     filters: str = ""  # the options that leave tests out of groups, as they would be typed

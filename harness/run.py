@@ -2,9 +2,9 @@
 
 Whatever happens, a signal, the end of an attempt, a line of a test, a service that died, arrives on one queue. The loop
 hands inputs to the dispatcher (scheduling/dispatch.py), performs the actions that it answers with, and hands every
-event, stamped with its order and its time, to the reporters. Attempts and services have threads of their own, and so
-has the keeper, which makes what the run stands on and puts it away; all else of a run happens in the thread that calls
-`execute`, which must be the main one, because signals are handled there.
+event, stamped with its order and its time, to the reporters. Attempts, services, and what the run stands on (ground.py)
+have threads of their own; all else of a run happens in the thread that calls `execute`, which must be the main one,
+because signals are handled there.
 
 Nothing is decided here. If a line here begins with "if" and is about tests, it belongs to the dispatcher.
 """
@@ -16,15 +16,15 @@ import math
 import os
 import platform
 import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 
-from harness import __version__, clock, signals, threads
+from harness import __version__, clock, signals
 from harness.attempt import Output
-from harness.errors import HarnessError, InfrastructureError, shortage
+from harness.backlog import Backlog
+from harness.errors import InfrastructureError
 from harness.events import (
     AnyEvent,
     AttemptFinished,
@@ -37,11 +37,11 @@ from harness.events import (
     Stamped,
     Warned,
 )
-from harness.executors import EXECUTORS
 from harness.files import RunFiles
-from harness.isolation.environments import Environments
-from harness.jobs import DEFAULTS, make_job, marks, parent_variables, run_variables, warm_processes
-from harness.model import Group, Outcome
+from harness.ground import Ground
+from harness.jobs import make_job
+from harness.masking.events import masked
+from harness.model import Outcome
 from harness.partlog import with_log_in_place
 from harness.process import standing_still
 from harness.reporters import Reporters
@@ -49,7 +49,6 @@ from harness.request import Request
 from harness.scheduling.dispatch import Dispatcher
 from harness.scheduling.messages import (
     AttemptEnded,
-    Begin,
     Cancel,
     Emit,
     Input,
@@ -61,13 +60,10 @@ from harness.scheduling.messages import (
     Start,
     StartupFailed,
     Stop,
-    Supply,
     TimeUp,
     Wake,
 )
 from harness.scheduling.parts import split
-from harness.services import Services
-from harness.warm import Warm
 
 LOOK = None  # in the inbox: something urgent has come
 Arrival = Input | AnyEvent | Output | None
@@ -97,36 +93,10 @@ class _Run:
         self.stopped = False
         self.signals = 0
         self.pause_wanted = False
-        self.services_up = False
-        self.keeper: threading.Thread | None = None
-        self.over = threading.Event()  # nothing is to run any more
-        self.closed: Future[None] = Future()
         self.urgent: deque[Input] = deque()  # what does not stand in line behind the output of groups
+        self.backlog = Backlog()
         self.wakes: list[tuple[float, str]] = []  # a heap: time of the clock, attempt id
-        self.services = Services(
-            request.plan,
-            request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, files.run_id),
-            files_log=files.service_log,
-            notify=self.inbox.put,
-            run_id=files.run_id,
-        )
-        self.environments = Environments(
-            request.plan,
-            {name for group in self.starting() for name in group.isolate},
-            run_id=files.run_id,
-            variables=lambda: run_variables(request, files.run_id, self.services.values),
-            services=self.services.values,
-            notify=self.inbox.put,
-            has_tests=any(group.tests for group in self.starting()),
-            keep=request.keep_environment,
-        )
-        self.warm = Warm(
-            warm_processes(request, self.starting()),
-            variables=lambda: parent_variables(request, files.run_id, self.services.values, self.environments.hidden),
-            warn=lambda message: self.inbox.put(Warned(message=message)),
-        )
-        self.executor = EXECUTORS["local"](request.jobs, self.observed, self.environments, self.warm)
+        self.ground = Ground(request, files, self.inbox.put, self.observed)
         self.dispatcher = Dispatcher(
             split(request.phases, whole=request.cached.keys()),
             jobs=request.jobs,
@@ -145,14 +115,14 @@ class _Run:
     def execute(self) -> int:
         with signals.handling(self.signal_came, self.pause_asked, lambda: self.inbox.put(LOOK)):
             try:
-                self.environments.open()
+                self.ground.open()
                 self.emit(self.run_started())
-                for warning in self.request.warnings:
+                for warning in (*self.request.warnings, *self.request.secrets.warnings()):
                     self.emit(Warned(message=warning))
                 self.begin()
                 self.loop(lambda: self.stopped)
             finally:
-                self.end()
+                self.ground.end(self.loop if self.stopped else lambda _: None)  # or the loop is broken
             self.drain()
             self.emit(
                 RunFinished(
@@ -163,50 +133,11 @@ class _Run:
             )
         return self.dispatcher.exit_code
 
-    # --- what the run stands on
-
     def begin(self) -> None:
         try:
-            self.keeper = threads.start(self.keep, name="keeper")
+            self.ground.begin()
         except InfrastructureError as error:
             self.decide(StartupFailed(error.message))
-
-    def keep(self) -> None:
-        """Makes what the run stands on, and puts it away. In a thread of its own, so that the loop hears of signals
-        meanwhile."""
-        self.start_services()
-        self.over.wait()
-        try:
-            self.put_away()
-        except BaseException as error:  # raised again by `end`
-            self.closed.set_exception(error)
-        else:
-            self.closed.set_result(None)
-        self.inbox.put(LOOK)
-
-    def end(self) -> None:
-        self.environments.stop_making()
-        self.warm.stop()
-        if not self.services_up:
-            self.services.interrupt()  # or their start would not end
-        if self.keeper is None:
-            self.put_away()
-            return
-        self.over.set()
-        try:
-            if self.stopped:  # or the loop is broken
-                self.loop(self.closed.done)
-        finally:
-            self.keeper.join()
-        self.closed.result()
-
-    def put_away(self) -> None:
-        try:
-            self.executor.close()
-            self.warm.close()
-            self.environments.close()
-        finally:
-            self.services.stop()
 
     # --- in
 
@@ -216,7 +147,7 @@ class _Run:
         self.urgent.append(SignalCame(number))
         self.inbox.put(LOOK)
         if self.signals > 1:
-            self.services.hurry()
+            self.ground.services.hurry()
 
     def pause_asked(self, is_wanted: bool) -> None:
         """Likewise. Asked twice is asked once."""
@@ -225,8 +156,10 @@ class _Run:
 
     def observed(self, arrival: AnyEvent | Output) -> None:
         """Called in the threads of attempts. Output that nobody looks at must not pile up in the inbox."""
-        if self.request.shows_output or not isinstance(arrival, Output):
+        if not isinstance(arrival, Output):
             self.inbox.put(arrival)
+        elif self.request.shows_output and (output := self.backlog.let_in(arrival)):
+            self.inbox.put(output)
 
     def loop(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
@@ -238,7 +171,7 @@ class _Run:
         """Stops all that attempts run, and then us, until somebody continues us."""
         self.emit(RunPaused())
         began = time.monotonic()
-        with standing_still(self.environments.marks):
+        with standing_still(self.ground.marks):
             signals.stand_still(lambda: self.pause_wanted)
         self.pause_wanted = False
         self.emit(RunResumed(seconds=time.monotonic() - began))
@@ -267,18 +200,23 @@ class _Run:
         if arrival is LOOK:
             return
         if isinstance(arrival, Output):
-            if self.dispatcher.stopped_by:
-                return  # it is in the log; what a flood has left in the inbox would be shown for minutes
-            for warning in self.reporters.output(arrival.group, arrival.data):
-                self.emit(warning)
+            self.show(arrival.group, arrival.data)
+            self.backlog.out(arrival)
         elif isinstance(arrival, Input):
             if isinstance(arrival, AttemptEnded):
+                self.show(arrival.outcome.name, self.backlog.end(arrival.outcome.name))
                 self.emit(AttemptFinished(outcome=arrival.outcome))
             self.decide(arrival)
         else:
             self.emit(arrival)
             if isinstance(arrival, ServiceFailed):
                 self.decide(ServiceDown(arrival.service, arrival.reason))
+
+    def show(self, group: str, output: bytes) -> None:
+        # Of a run that stops it is in the logs; what a flood has left in the inbox would be shown for minutes.
+        if output and not self.dispatcher.stopped_by:
+            for warning in self.reporters.output(group, output):
+                self.emit(warning)
 
     def drain(self) -> None:
         """Takes what arrived while things were put away, so that no event is lost."""
@@ -291,16 +229,15 @@ class _Run:
     def decide(self, given: Input) -> None:
         actions = self.dispatcher.handle(given, clock.now() - self.began)
         if self.dispatcher.stopped_by:
-            self.environments.stop_making()
-            self.warm.stop()
+            self.ground.stop_making()
         for action in actions:
             match action:
                 case Start():
                     self.start(action)
                 case Cancel(attempt_id):
-                    self.executor.cancel(attempt_id)
+                    self.ground.executor.cancel(attempt_id)
                 case Kill(attempt_id):
-                    self.executor.kill(attempt_id)
+                    self.ground.executor.kill(attempt_id)
                 case Wake(attempt_id, after):
                     heapq.heappush(self.wakes, (clock.now() + after, attempt_id))
                 case Emit(event):
@@ -309,12 +246,11 @@ class _Run:
                     self.stopped = True
 
     def start(self, action: Start) -> None:
-        job = make_job(
-            self.request, self.files, action.group, self.services.values, attempt=action.attempt, slot=action.slot
-        )
+        values = self.ground.services.values
+        job = make_job(self.request, self.files, action.group, values, attempt=action.attempt, slot=action.slot)
         log = str(self.files.group_log(job.group))
         self.emit(AttemptStarted(group=job.group, part=job.part, attempt=job.attempt, slot=job.slot, log=log))
-        self.executor.submit(job).add_done_callback(self.attempt_ended)
+        self.ground.executor.submit(job).add_done_callback(self.attempt_ended)
 
     def attempt_ended(self, future: Future[Outcome]) -> None:
         """Called in the attempt's thread."""
@@ -322,6 +258,7 @@ class _Run:
 
     def emit(self, event: AnyEvent) -> None:
         self.seq += 1
+        event = event if self.request.secrets.is_empty else masked(event, self.request.secrets)
         stamped = Stamped(self.seq, time.time(), clock.now() - self.began, event)
         failures = len(self.reporters.failures)
         for warning in self.reporters.handle(stamped):
@@ -358,28 +295,3 @@ class _Run:
             all_groups=request.all_groups,
             predicted=request.predicted,
         )
-
-    def start_services(self) -> None:
-        try:
-            self.services.start()
-            self.services_up = True
-            supplies = {
-                name: Supply(it.free, it.free if it.total is None else it.total, it.said, it.server)
-                for name, it in self.environments.ready().items()
-            }
-        except HarnessError as error:
-            if error.cure:
-                self.inbox.put(Warned(message=error.cure))
-            self.inbox.put(StartupFailed(error.message.splitlines()[0]))
-        # Whatever it is, nothing can run, and the loop must hear of it.
-        except BaseException as error:
-            why = shortage(error) or f"the harness failed: {type(error).__name__}: {error}"
-            self.inbox.put(StartupFailed(why))
-        else:
-            self.inbox.put(Begin(supplies))
-
-    def starting(self) -> Iterator[Group]:
-        """The groups that are going to run, if nothing stops them."""
-        for phase in self.request.phases:
-            if phase.name not in self.request.off:
-                yield from (group for group in phase.groups if group.name not in self.request.cached)

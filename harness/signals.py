@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from harness import threads
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def handling(stop: Callable[[int], None], pause: Callable[[bool], None], wake: C
     in the background and had it ignored: tests inherit what is ignored, and some of them send themselves a SIGINT.
     """
     handlers: dict[int, Callable[[int, object], None]] = {
-        **dict.fromkeys(_STOPPING, lambda number, _: stop(number)),
+        **dict.fromkeys(STOPPING, lambda number, _: stop(number)),
         signal.SIGTSTP: lambda *_: pause(True),
         signal.SIGCONT: lambda *_: pause(False),
     }

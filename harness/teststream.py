@@ -13,11 +13,17 @@ hands of whatever the tests do, so nothing is believed: what is no such line is 
 may be longer than 1 MiB.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from harness.model import TestResult, TestStatus
 from harness.results.known import KnownTests
 from harness.results.lines import Lines
+from harness.results.text import Excerpt, message_of, span_of
+
+# Whole, because tests are run again by it: longer ones are no tests that pytest could be asked for.
+_Id = Annotated[str, msgspec.Meta(max_length=20_000)]
 
 
 class _Message(msgspec.Struct, tag_field="event", tag=lambda name: name.strip("_").lower()):
@@ -29,17 +35,17 @@ class _Begin(_Message):
 
 
 class _Start(_Message):
-    id: str
+    id: _Id
 
 
 class _Finish(_Message):
-    id: str
+    id: _Id
     status: TestStatus
     duration: float
     message: str = ""
     details: str = ""
     cpu_seconds: float | None = None
-    memory_growth: int | None = None
+    memory_growth: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] | None = None
 
 
 class _End(_Message):
@@ -75,7 +81,8 @@ class TestStream:
             try:
                 message = _decoder.decode(line)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                self._warn(f"{line[:80]!r}: {error}")
+                shown = self._tests.mask(line.decode(errors="backslashreplace"))
+                self._warn(f"{shown[:80]!r}: {error}")
             else:
                 self._receive(message)
 
@@ -90,10 +97,10 @@ class TestStream:
                     TestResult(
                         id=message.id,
                         status=message.status,
-                        duration=message.duration,
-                        message=message.message,
-                        details=message.details,
-                        cpu_seconds=message.cpu_seconds,
+                        duration=span_of(message.duration),
+                        message=message_of(message.message),
+                        details=str(Excerpt(message.details)),
+                        cpu_seconds=None if message.cpu_seconds is None else span_of(message.cpu_seconds),
                         memory_growth=message.memory_growth,
                     )
                 )

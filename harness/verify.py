@@ -21,6 +21,7 @@ import msgspec
 from harness.errors import shortage
 from harness.events import GroupFinished, decode
 from harness.files import RunFiles
+from harness.foreign import decoded
 from harness.model import Group, Status
 from harness.record import GroupRecord, RunRecord
 from harness.scheduling.parts import parts_of
@@ -143,12 +144,15 @@ class _Report(msgspec.Struct):
     summary: dict[str, Any]
 
 
+_decoder = msgspec.json.Decoder(_Report)
+
+
 def _report_statuses(path: Path) -> Statuses:
     return _suites(_report(path))
 
 
 def _report(path: Path) -> _Report:
-    return msgspec.json.decode(path.read_bytes(), type=_Report)
+    return decoded(_decoder, path.read_bytes())
 
 
 def _suites(report: _Report) -> Statuses:

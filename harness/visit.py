@@ -12,14 +12,14 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.events import AnyEvent
-from harness.files import RunFiles
+from harness.files import RunFiles, private_directory
 from harness.isolation.environments import Environments
 from harness.isolation.kept import Kept
-from harness.isolation.processes import end
 from harness.isolation.shared import Shared
 from harness.jobs import DEFAULTS, make_job, marks, run_variables
 from harness.model import Group, Job, Plan, Status
 from harness.process import Control
+from harness.process.bearers import attempt_marks, end
 from harness.request import Request
 from harness.services import Services
 
@@ -57,30 +57,31 @@ def revisit(plan: Plan, kept: Kept, inside: Callable[[Mapping[str, str]], int]) 
 
 def _end(env: Mapping[str, str]) -> None:
     """Ends what the visitor's program has left running: it was in an environment that goes, or among its processes."""
-    marks = env["HARNESS_RUN_ID"], env["HARNESS_GROUP"], int(env["HARNESS_ATTEMPT"]), env["HARNESS_SHARED"]
-    end(*marks, env.get("HARNESS_PART", ""))  # which those that an older version kept lack
+    end(attempt_marks(env))
 
 
 def _visit(request: Request, group: Group, inside: Callable[[Job], int], notify: Callable[[AnyEvent], None]) -> int:
     run_id = f"{datetime.now():%Y%m%d_%H%M%S}-visit"
     with tempfile.TemporaryDirectory(prefix="harness-") as place:
         files = RunFiles(Path(place), run_id)
-        files.run_dir.mkdir()
+        private_directory(files.run_dir)
         services = Services(
             request.plan,
             request.services,
-            env=DEFAULTS | request.dotenv | request.shell | marks(request, run_id),
+            env=DEFAULTS | request.dotenv | request.shell | marks(request, files),
             files_log=files.service_log,
             notify=notify,
             run_id=run_id,
+            secrets=request.secrets,
         )
         environments = Environments(
             request.plan,
             group.isolate,
             run_id=run_id,
-            variables=lambda: run_variables(request, run_id, services.values),
+            variables=lambda: run_variables(request, files, services.values),
             services=services.values,
             notify=notify,
+            secrets=request.secrets,
         )
         with ExitStack() as exits:
             exits.callback(services.stop)

@@ -32,6 +32,7 @@ from harness.errors import SHORTAGES
 from harness.process import SIDE_VARIABLE, Adoption, Launch, Leader
 
 LOADS_WITHIN = 60.0  # seconds
+_LONGEST_ANSWER = 1 << 20  # bytes
 _ANSWERS_WITHIN = 30.0  # seconds: of a parent that only has to fork
 _AT_LEAST = 0.001  # seconds: with none, a socket does not wait but fails
 _ROOM = "x" * 16_384  # where the kernel shows a parent's variables, its children have room for theirs
@@ -86,41 +87,45 @@ class Warm:
         self,
         expected: Iterable[Pytest],
         *,
+        adoption: Adoption,
         variables: Callable[[], Mapping[str, str]],
         warn: Callable[[str], None],
     ) -> None:
-        """`expected`: every process of the run that may be a fork. `variables` are those of a parent, asked for when it
-        starts. `warn` is told, once for each reason, why some are none."""
+        """`expected`: every process of the run that may be a fork, which `adoption` makes ours. `variables` are those
+        of a parent, asked for when it starts. `warn` is told, once for each reason, why some are none."""
         self._variables = variables
         self._warn = warn
         self._lock = threading.Lock()
         self._told: set[str] = set()
-        self._adoption = Adoption()
         counts: Counter[tuple[object, ...]] = Counter()
         tests: dict[tuple[object, ...], list[str]] = {}
         for each in expected if sys.platform == "linux" else ():
             counts[each.loads] += 1
             tests.setdefault(each.loads, []).extend(each.tests)
         self._parents = {
-            loads: _Parent(tuple(dict.fromkeys(tests[loads])), self._adoption)
-            for loads, count in counts.items()
-            if count > 1
+            loads: _Parent(tuple(dict.fromkeys(tests[loads])), adoption) for loads, count in counts.items() if count > 1
         }
 
     def launch(self, pytest: Pytest, group: str, note: Callable[[str], None]) -> Launch:
         """How to start this process. `note` is told why it is no fork, where it could have been one."""
 
         def start(
-            argv: Sequence[str], *, env: Mapping[str, str], directory: str | Path, output: int, inherited: Sequence[int]
+            argv: Sequence[str],
+            *,
+            env: Mapping[str, str],
+            directory: str | Path,
+            output: int,
+            inherited: Sequence[int],
+            grace: float,
         ) -> Leader:
             if parent := self._parents.get(pytest.loads):
                 try:
-                    return parent.fork(pytest, self._variables, env, output, inherited)
+                    return parent.fork(pytest, self._variables, env, output, inherited, grace)
                 except Cold as cold:
                     if reason := str(cold):
                         note(reason)
                         self._tell(group, reason)
-            return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited)
+            return Leader.start(argv, env=env, directory=directory, output=output, inherited=inherited, grace=grace)
 
         return start
 
@@ -134,7 +139,6 @@ class Warm:
         self.stop()
         for parent in self._parents.values():
             parent.close()
-        self._adoption.end()
 
     def _tell(self, group: str, reason: str) -> None:
         with self._lock:
@@ -168,6 +172,7 @@ class _Parent:
         env: Mapping[str, str],
         output: int,
         inherited: Sequence[int],
+        grace: float,
     ) -> Leader:
         """A child that is ours and leads a session of its own.
 
@@ -184,7 +189,7 @@ class _Parent:
                 try:
                     answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
                     if "cold" not in answer:
-                        leader = Leader.adopt(int(str(answer["pid"])))
+                        leader = Leader.adopt(_child(answer.get("pid")), grace)
                         os.write(goes, b"!")
                         return leader
                 finally:
@@ -212,7 +217,7 @@ class _Parent:
             self._end()
 
     def _start(self, pytest: Pytest, variables: Mapping[str, str]) -> None:
-        if not self._adoption.begin():
+        if not self._adoption.is_on:
             raise Cold("this system lets nobody adopt the processes that its children leave behind")
         ours, theirs = socket.socketpair()
         with self._ending:
@@ -269,10 +274,13 @@ class _Parent:
 
     def _receive(self, within: float) -> dict[str, object]:
         limit = clock.now() + within
-        answer = json.loads(self._exactly(int.from_bytes(self._exactly(8, limit), "big"), limit))
-        if not isinstance(answer, dict):
-            raise ValueError("no answer")
-        return answer
+        size = int.from_bytes(self._exactly(8, limit), "big")
+        if size <= _LONGEST_ANSWER:
+            with contextlib.suppress(RecursionError):
+                answer = json.loads(self._exactly(size, limit))
+                if isinstance(answer, dict):
+                    return answer
+        raise ValueError("no answer")
 
     def _exactly(self, count: int, limit: float) -> bytes:
         assert self._control
@@ -289,3 +297,11 @@ class _Parent:
                 raise OSError("it has ended")
             data += some
         return data
+
+
+def _child(pid: object) -> int:
+    """The pid that an answer names, if it is one that we may signal. Raises ValueError or OSError for any other."""
+    if not isinstance(pid, int) or not 1 < pid < 1 << 31:
+        raise ValueError("no pid")
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ChildProcessError: it is none of ours
+    return pid

@@ -85,10 +85,9 @@ class Harness:
     ) -> subprocess.Popen[str]:
         """`before`: what a shell does before it becomes the harness."""
         shell = ["bash", "-c", f'{before}; exec "$0" "$@"'] if before else []
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
-        if nohup:  # as `nohup harness … &` does
-            for number in handlers:
-                signal.signal(number, signal.SIG_IGN)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT) if nohup}
+        for number in handlers:  # as `nohup harness … &` does
+            signal.signal(number, signal.SIG_IGN)
         process = subprocess.Popen(
             [*shell, sys.executable, "-I", "-m", "harness", *words],
             cwd=self.directory,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.masking import Secrets
 from harness.model import Plan, Ready, Service
 from harness.services import Services
 
@@ -41,6 +42,7 @@ def running(service: Service, directory: Path) -> Iterator[Mapping[str, str]]:
         files_log=lambda name: directory / f"{name}.log",
         notify=lambda _event: None,
         run_id=f"tests-{os.getpid()}",
+        secrets=Secrets(),
     )
     try:
         services.start()

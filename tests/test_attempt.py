@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.attempt import Output, run_attempt
+from harness.attempt import Left, Output, run_attempt
 from harness.events import AnyEvent, AttemptSpawned, TestFinished, TestStarted
 from harness.judging import _span
+from harness.masking import Secrets
 from harness.model import Job, Outcome, Status, TestStatus
 from harness.process import Control
 
@@ -497,3 +498,20 @@ class TestResults:
 )
 def test_span(seconds: float, text: str) -> None:
     assert _span(seconds) == text
+
+
+def test_secrets_of_its_environment_are_known_before_it_prints(make: Make, heard: Heard, log: Path) -> None:
+    """Though nothing was known when the attempt began."""
+    secrets = Secrets()
+
+    class Learning:
+        def enter(self, job: Job, _control: Control) -> Job:
+            secrets.learn_given({"KEY": "made-just-now-1"}, ["KEY"])
+            return job
+
+        def leave(self, _job: Job, _status: Status) -> Left:
+            return Left()
+
+    run_attempt(make("echo made-just-now-1"), heard, surroundings=Learning(), secrets=secrets)
+    assert log.read_text().splitlines()[1:] == ["***"]
+    assert heard.output == b"***\n"

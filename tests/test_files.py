@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ExitCode, InfrastructureError
-from harness.files import RunFiles, all_runs, open_run, safe_name, write_atomically
+from harness.files import RunFiles, all_runs, open_private, open_run, private_directory, safe_name, write_atomically
 
 NOON = datetime(2025, 1, 2, 12, 0, 0)
 
@@ -144,7 +144,7 @@ def test_a_name_that_another_process_took_for_its_temporary_file_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.files._NUMBERS", iter([7, 8]))
-    monkeypatch.setattr("harness.files._WRITER", "other")
+    monkeypatch.setattr("harness.files.WRITER", "other")
     foreign = tmp_path / ".report.json.other-7.tmp"
     foreign.write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
@@ -159,3 +159,46 @@ def test_a_file_of_the_current_directory_is_replaced_too(tmp_path: Path, monkeyp
     write_atomically(Path("report.json"), b"new")
     assert (tmp_path / "report.json").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+class TestOpenPrivate:
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for two users")
+    @pytest.mark.parametrize("what", ["link", "file", "pipe"])
+    def test_what_somebody_else_has_laid_is_refused(self, tmp_path: Path, what: str) -> None:
+        path, target = tmp_path / "log", tmp_path / "target"
+        target.write_text("before")
+        match what:
+            case "link":
+                path.symlink_to(target)
+            case "file":
+                path.touch()
+            case "pipe":
+                os.mkfifo(path)
+        os.lchown(path, 65534, 65534)
+        for flags in (os.O_WRONLY | os.O_APPEND, os.O_RDWR):
+            with pytest.raises(OSError, match=r"symbolic links|not a file of our own|No such device"):
+                open_private(path, flags)
+        assert target.read_text() == "before"
+
+    def test_a_second_name_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "target").touch()
+        (tmp_path / "log").hardlink_to(tmp_path / "target")
+        with pytest.raises(PermissionError, match="not a file of our own"):
+            open_private(tmp_path / "log", os.O_RDWR)
+
+    def test_our_own_links_are_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+        os.close(open_private(tmp_path / "log", os.O_RDWR))
+        assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_missing_above_a_private_directory_is_private_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        private_directory(tmp_path / "a/b")
+        private_directory(tmp_path / "a/b")
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (".", "a", "a/b")]
+    assert modes == [0o755, 0o700, 0o700]

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.process import SIDE_VARIABLE, Child, Control, Exit, ToolError, run, run_tool
 from harness.profile import Sampler
 
@@ -489,8 +491,9 @@ class TestUpkeep:
         assert until(lambda: open_descriptors() <= before)
 
 
-def child(script: str, log: Path, **changes: Any) -> Child:
-    return Child(["bash", "-c", script], env=dict(os.environ), directory="/", log=log, **changes)
+def child(script: str, log: Path, directory: str | Path = "/", **changes: Any) -> Child:
+    argv = ["bash", "-c", script]
+    return Child(argv, env=dict(os.environ), directory=directory, log=LogFile(str(log), Secrets()), **changes)
 
 
 def reads(log: Path, text: str) -> Callable[[], bool]:
@@ -554,10 +557,53 @@ class TestChild:
         assert codes == [-signal.SIGTERM] * 3
         assert open_descriptors() <= before
 
+    def test_its_last_lines_are_in_the_log_when_its_end_is_known(self, tmp_path: Path) -> None:
+        for number in range(20):
+            process = child("printf '%0100000d' 7; echo; echo last", tmp_path / f"log-{number}")
+            assert process.wait(None) == 0
+            assert (tmp_path / f"log-{number}").read_text() == "0" * 99_999 + "7\nlast\n"
+
+    def test_it_never_waits_for_its_output_to_be_read(self, tmp_path: Path) -> None:
+        """Neither where nobody asks after it, nor where the log takes nothing."""
+        (tmp_path / "full").symlink_to("/dev/full")
+        for name in ("log", "full"):
+            process = child(
+                f"head -c 5000000 /dev/zero; touch done-{name}; sleep 60", tmp_path / name, directory=tmp_path
+            )
+            assert until((tmp_path / f"done-{name}").exists)
+            process.stop(LONG)
+
+    def test_a_daemon_that_holds_its_output_holds_up_nobody(self, tmp_path: Path) -> None:
+        before, threads = open_descriptors(), threading.active_count()
+        log = tmp_path / "log"
+        daemon = "setsid bash -c 'echo $$.; exec sleep 60' &"
+        process = child(f"{daemon} until grep -q . log; do read -t 0.01 <> <(:); done; exit 3", log, directory=tmp_path)
+        began = time.monotonic()
+        assert process.wait(None) == 3
+        assert time.monotonic() - began < LONG
+        assert threading.active_count() == threads
+        assert open_descriptors() <= before
+        os.kill(int(log.read_text().strip(".\n")), signal.SIGKILL)
+
+    def test_secrets_and_too_much(self, tmp_path: Path) -> None:
+        secrets = Secrets(["*"])
+        secrets.learn({"A": "abcd-1234"})
+        script = "printf abcd-; sleep 0.05; echo 1234; yes abcd-1234 | head -n 100000; echo end"
+        log = LogFile(str(tmp_path / "log"), secrets, limit=100_000)
+        assert Child(["bash", "-c", script], env=dict(os.environ), directory="/", log=log).wait(None) == 0
+        text = (tmp_path / "log").read_text()
+        assert set(text.split("\n")) - {"***", "", "**", "*"} == {
+            "end",
+            "=== 300.1 KB left out here: log_limit is 100 KB",
+        }
+        assert len(text) <= 100_000
+
     def test_cannot_be_started(self, tmp_path: Path) -> None:
         before = open_descriptors()
+        with pytest.raises(OSError, match="cannot write the log"):
+            child("true", tmp_path / "no" / "log")
         with pytest.raises(FileNotFoundError):
-            Child(["/no/such/program"], env={}, directory="/", log=tmp_path / "log")
+            Child(["/no/such/program"], env={}, directory="/", log=LogFile(str(tmp_path / "log"), Secrets()))
         assert open_descriptors() <= before
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -107,7 +107,7 @@ def test_a_bug_before_the_first_group_ends_the_run(tmp_path: Path, monkeypatch: 
     def ready(_environments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("harness.run.Environments.ready", ready)
+    monkeypatch.setattr("harness.ground.Environments.ready", ready)
     code, record = run(tmp_path, Fails(durable=False), "true")
     assert (code, set(statuses(record).values())) == (3, {"error"})
     result = record.groups["first"].result
@@ -121,8 +121,8 @@ def test_a_bug_in_the_clean_up_leaves_no_service(tmp_path: Path, monkeypatch: py
     def close(_environments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("harness.run.Environments.close", close)
-    monkeypatch.setattr("harness.run.Services.stop", lambda _services: stopped.append(True))
+    monkeypatch.setattr("harness.ground.Environments.close", close)
+    monkeypatch.setattr("harness.ground.Services.stop", lambda _services: stopped.append(True))
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, Fails(durable=False), "true")
     assert stopped

@@ -1,6 +1,8 @@
 """Test events from bytes: what the pytest plugin writes, and what else may come down the pipe."""
 
 import json
+import os
+import tracemalloc
 
 import pytest
 
@@ -13,7 +15,7 @@ from harness.teststream import TestStream
 class Heard:
     def __init__(self) -> None:
         self.events: list[AnyEvent] = []
-        self.tests = KnownTests("search", 2, self.events.append)
+        self.tests = KnownTests("search", 2, self.events.append, mask=lambda text: text.replace("s3cr3t", "***"))
         self.stream = TestStream(self.tests)
 
     def warnings(self) -> list[str]:
@@ -95,7 +97,47 @@ def test_a_line_that_is_too_long_is_dropped(heard: Heard) -> None:
     assert heard.tests.running == ["a"]
 
 
+def test_numbers_that_no_clock_has_measured_and_endless_texts_are_kept_out(heard: Heard) -> None:
+    for duration in (-1.0, 1e300):
+        heard.stream.feed(
+            finish("a", "failed", message="why\nmore" * 10_000, details="x" * 500_000).replace(b"0.5", b"%r" % duration)
+        )
+    (first, second) = (event.result for event in heard.events if isinstance(event, TestFinished))
+    assert first == second
+    assert (first.duration, first.message, first.status) == (0.0, "why", TestStatus.FAILED)
+    assert len(first.details) < 70_000
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        line("start", id="x" * 30_000),
+        finish("a", memory_growth=-1),
+        finish("a", memory_growth=10**30),
+    ],
+)
+def test_what_would_not_fit_anywhere_is_garbage_too(heard: Heard, garbage: bytes) -> None:
+    heard.stream.feed(garbage)
+    assert len(heard.warnings()) == len(heard.events) == 1
+
+
+def test_a_flood_of_garbage_is_one_warning_and_little_memory(heard: Heard) -> None:
+    tracemalloc.start()
+    for _ in range(100):
+        heard.stream.feed(os.urandom(1 << 16) + b"{" * (1 << 20))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(heard.events) == 1
+    assert peak < 10_000_000
+
+
 def test_a_line_torn_at_the_end_is_no_garbage(heard: Heard) -> None:
     heard.stream.feed(line("start", id="a") + b'{"event": "fin')
     heard.stream.close()
     assert heard.warnings() == []
+
+
+def test_what_is_shown_of_garbage_is_masked_before_it_is_cut(heard: Heard) -> None:
+    heard.stream.feed(b"x" * 76 + b"s3cr3t\n")
+    (warning,) = heard.warnings()
+    assert "s3cr" not in warning

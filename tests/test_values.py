@@ -1,9 +1,10 @@
+import re
 from collections.abc import Callable
 
 import pytest
 
 from harness.errors import UsageError
-from harness.values import parse_count, parse_duration, parse_switch, quoted, read_duration
+from harness.values import parse_count, parse_duration, parse_switch, quoted, read_duration, read_size, shown_size
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,34 @@ def test_nothing_is_a_duration_where_it_is_allowed() -> None:
     assert parse_duration("0", "grace", zero=True) == 0
     with pytest.raises(UsageError, match=r'^grace: "" is not a duration'):
         parse_duration("", "grace", zero=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "shown"),
+    [("10KB", 10_000, "10 KB"), ("1GB", 10**9, "1 GB"), ("1.5GB", 1_500_000_000, "1.5 GB"), ("20000B", 20_000, "20 KB"),
+     ("1 GiB", 2**30, "1.1 GB"), ("64KiB", 65_536, "65.5 KB"), ("500kB", 500_000, "500 KB"),
+     ("1000TB", 10**15, "1000 TB")],
+)  # fmt: skip
+def test_sizes_are_bytes(text: str, size: int, shown: str) -> None:
+    assert read_size(text) == size
+    assert shown_size(size) == shown
+
+
+def test_no_limit_is_a_size_and_few_bytes_are_shown() -> None:
+    assert read_size("unlimited") is None
+    assert [shown_size(0), shown_size(999)] == ["0 B", "999 B"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(text, "is not a size; write 500MB, 1GB or") for text in
+     ("", "1", "1G", "GB", "-1GB", "1_0GB", "٥GB", "1e3GB", "1.GB", " 1GB", "1GB\n", "1  GB", "none", "9" * 400 + "GB")]
+    + [(text, "is less than 10 KB") for text in ("0B", "0GB", "9999B", "9.999KB")]
+    + [(text, "is more than 1000 TB") for text in ("1001TB", "999999999999999TiB")],
+)  # fmt: skip
+def test_what_is_no_size_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(f"{quoted(text)} {why}")):
+        read_size(text)
 
 
 @pytest.mark.parametrize(("text", "count"), [("1", 1), ("4", 4), ("1024", 1024)])

@@ -14,7 +14,7 @@ from typing import Any
 from harness.attempt import Output, run_attempt
 from harness.events import AnyEvent, TestFinished, TestStarted, Warned
 from harness.model import Group, Job, Outcome, TestResult
-from harness.process import Control
+from harness.process import Adoption, Control
 from harness.runners import PLUGIN_DIRECTORY, PytestOptions, runner_for
 from harness.warm import Pytest, Warm
 
@@ -139,9 +139,12 @@ class WarmSuite:
         told: list[str] = []
         words = self.job(tests[0]).argv[:-1]
         expected = [Pytest(words, (test,), str(self.directory)) for test in (*tests, tests[0])]
-        self.warm = Warm(expected, variables=lambda: self.variables(**(env or {})), warn=told.append)
+        adoption = Adoption()
+        adoption.begin()
+        self.warm = Warm(expected, adoption=adoption, variables=lambda: self.variables(**(env or {})), warn=told.append)
         try:
             yield told
         finally:
             self.warm.close()
             self.warm = None
+            adoption.end()

@@ -3,7 +3,6 @@
 Looks at the files, the variables and the history, as a run would, and changes none of them.
 """
 
-import json
 import os
 
 import click
@@ -15,7 +14,7 @@ from harness.fingerprint import Fingerprints, Verdict, explain
 from harness.history import HISTORY_FILE, History
 from harness.past import StoredFingerprint
 from harness.planning.problems import did_you_mean
-from harness.reporters.text import DIM, GREEN, YELLOW, paint, plural, printable
+from harness.reporters.text import DIM, GREEN, YELLOW, json_text, paint, plural, printable
 from harness.values import quoted
 
 EXAMPLES = """\b
@@ -38,7 +37,7 @@ def cache(door: Door, groups: tuple[str, ...], form: str) -> int:
     verdicts = {name: verdict for name, verdict in _verdicts(door).items() if not groups or name in groups}
     if form == "json":
         entries = [{"group": name, "cached": said.cached, "why": said.why} for name, said in verdicts.items()]
-        click.echo(json.dumps({"groups": entries}, indent=2))
+        click.echo(json_text({"groups": entries}))
     else:
         out().write(_table(verdicts))
     return 0

@@ -21,8 +21,10 @@ from harness.cli.options import SectionedCommand, run_options
 from harness.cli.prepare import prepare
 from harness.cli.suite import run
 from harness.errors import ExitCode, InfrastructureError
+from harness.masking import Secrets, Stream
 from harness.model import Stage, TestStatus
 from harness.record import RunRecord
+from harness.reporters.github import command_data
 from harness.reporters.text import BOLD, GREEN, RED, paint, printable, seconds
 
 GRACE = 10.0  # seconds that a stage has to end after a signal
@@ -56,7 +58,7 @@ def cicd(door: Door, /, **given: Any) -> int:
             code, record = finished.exit_code, finished.record
         else:
             with _folded(stage.name):
-                code = _run_command(stage, door.project, Path(prepared.request.python).parent)
+                code = _run_command(stage, door.project, Path(prepared.request.python).parent, door.secrets)
         _say(_verdict(stage, code, time.monotonic() - began))
         if code:
             break
@@ -101,24 +103,25 @@ def _folded(name: str) -> Iterator[None]:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         yield
         return
-    _say(f"::group::{printable(name)}")
+    _say(f"::group::{command_data(name)}")
     try:
         yield
     finally:
         _say("::endgroup::")
 
 
-def _run_command(stage: Stage, directory: Path, programs: Path) -> int:
+def _run_command(stage: Stage, directory: Path, programs: Path, secrets: Secrets) -> int:
     """Runs the stage in a session of its own and returns its exit code; 128 + n when a signal ended it or us."""
     import sh
 
+    stream = Stream(secrets)
     argv = ["bash", "-c", stage.command] if isinstance(stage.command, str) else list(stage.command or ())
     env = dict(os.environ) | {"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])}
     try:
         tool = sh.Command(argv[0], search_paths=env["PATH"].split(os.pathsep))
         running = tool.bake(_tty_out=False, _return_cmd=True)(
             *argv[1:],
-            _out=_write_through,
+            _out=lambda chunk: _write_through(stream.feed(_bytes(chunk))),
             _err_to_out=True,
             _out_bufsize=0,
             _no_out=True,  # shown, not kept
@@ -140,6 +143,8 @@ def _run_command(stage: Stage, directory: Path, programs: Path) -> int:
     except Stopped as stop:
         _end(running)
         return 128 + stop.number
+    finally:
+        _write_through(stream.close())
     code = int(running.exit_code)
     return code if code >= 0 else 128 - code
 
@@ -151,8 +156,11 @@ def _hear_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _write_through(chunk: str | bytes) -> None:
-    data = chunk if isinstance(chunk, bytes) else chunk.encode(errors="surrogateescape")
+def _bytes(chunk: str | bytes) -> bytes:
+    return chunk if isinstance(chunk, bytes) else chunk.encode(errors="surrogateescape")
+
+
+def _write_through(data: bytes) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -18,21 +18,26 @@ from pathlib import Path
 import click
 
 from harness.errors import HarnessError, PlanError
+from harness.masking import Secrets
 from harness.model import Plan
 from harness.reporters.text import RED, YELLOW, Sink, decide_colour, paint, printable
 
 
 @dataclass(frozen=True)
 class Door:
-    """One invocation. `start` is where the search for harness.toml begins, upward."""
+    """One invocation. `start` is where the search for harness.toml begins, upward. What `secrets` learns is masked in
+    errors, too."""
 
     start: Path
     environment: str = "local"
+    secrets: Secrets = field(default_factory=Secrets)
 
     @classmethod
-    def at(cls, project: Path | None, environment: str) -> "Door":
+    def at(cls, project: Path | None, environment: str, secrets: Secrets | None = None) -> "Door":
         """`project` is what --project says; without it the current directory."""
-        return cls((project or Path.cwd()).resolve(), environment)
+        # Path.resolve would raise where a link leads to itself.
+        start = Path(os.path.realpath(project or Path.cwd()))
+        return cls(start, environment, Secrets() if secrets is None else secrets)
 
     @cached_property
     def project(self) -> Path:
@@ -49,6 +54,7 @@ class Door:
 
         plan = load_plan(self.project, date.today())
         environment_of(plan, self.environment)
+        self.secrets.listed = plan.secrets
         return plan
 
     def log_dir(self, chosen: Path | None) -> Path:
@@ -63,9 +69,9 @@ class Door:
         try:
             with (self.project / "harness.toml").open("rb") as file:
                 said = tomllib.load(file).get("run", {}).get("log_dir", default)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return default
-        return said if isinstance(said, str) else default
+        return said if isinstance(said, str) and "\0" not in said else default
 
     @cached_property
     def name(self) -> str:

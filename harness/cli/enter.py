@@ -17,6 +17,7 @@ from harness.events import AnyEvent, Warned
 from harness.isolation.kept import kept_environment
 from harness.model import Job
 from harness.planning.problems import did_you_mean
+from harness.reporters.text import printable
 from harness.runners.pytest import FIXTURES, PLUGIN_DIRECTORY
 from harness.terminal import converse
 from harness.values import quoted
@@ -50,7 +51,11 @@ def enter(door: Door, group: str, command: tuple[str, ...]) -> int:
         _greet(f"an environment of {group}, made for this visit; it is removed at the end")
         return converse(argv, env=plugged(job.env), directory=job.directory)
 
-    return visit(request, chosen, inside, _tell)
+    def tell(event: AnyEvent) -> None:
+        if isinstance(event, Warned):
+            caution([door.secrets.text(event.message)])
+
+    return visit(request, chosen, inside, tell)
 
 
 def plugged(env: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +67,4 @@ def plugged(env: Mapping[str, str]) -> dict[str, str]:
 
 def _greet(what: str) -> None:
     if sys.stdin.isatty():
-        click.echo(f"You are in {what}. Leave it with `exit`.", err=True)
-
-
-def _tell(event: AnyEvent) -> None:
-    if isinstance(event, Warned):
-        caution([event.message])
+        click.echo(f"You are in {printable(what)}. Leave it with `exit`.", err=True)

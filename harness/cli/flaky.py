@@ -16,7 +16,7 @@ import click
 from harness.cli.door import Door, caution, out, pass_door
 from harness.errors import PlanError, UsageError
 from harness.model import Plan, Quarantine
-from harness.reporters.text import BOLD, DIM, paint, plural, printable, seconds
+from harness.reporters.text import BOLD, DIM, json_text, paint, plural, printable, seconds
 
 if TYPE_CHECKING:
     from harness.statistics.clusters import Cluster, Item
@@ -85,13 +85,11 @@ def read(door: Door) -> tuple["Report", dict[str, str]]:
 
 def as_json(report: "Report", messages: Mapping[str, str]) -> str:
     """For machines: everything, whatever the limit. An error is a hash, and `messages` has its text."""
-    import json
-
     import msgspec
 
     hashes = {error for item in report.items for error in item.errors}
     texts = {error: message for error, message in messages.items() if error in hashes}
-    return json.dumps(msgspec.to_builtins(report) | {"messages": texts}, indent=2)
+    return json_text(msgspec.to_builtins(report) | {"messages": texts})
 
 
 def page(report: "Report", messages: Mapping[str, str], plan: Plan | None, limit: int) -> list[str]:
@@ -235,7 +233,7 @@ def _entry(item: "Flakiness", expires: date) -> str:
 
 def toml_string(text: str) -> str:
     """A basic string of TOML in which nothing acts on a terminal, nor on GitHub's runner."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("##[", r"#\u0023[")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("##", r"#\u0023")
     return '"' + "".join(char if char.isprintable() else _unicode_escape(char) for char in escaped) + '"'
 
 

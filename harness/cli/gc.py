@@ -1,4 +1,5 @@
-"""`gc`: removes what dead runs left outside of the log directory: leases, by their journals and by their labels.
+"""`gc`: finishes the runs that have died, and removes what they left outside of the log directory: leases, by their
+journals and by their labels.
 
 A run does the same when it starts, for the entries that it has. What runs had on services that only runs start is left
 to the next of them.
@@ -21,6 +22,7 @@ from harness.isolation.options import origin_of, problem_of
 from harness.isolation.sweep import Swept, sweep, sweep_expired
 from harness.model import Isolation
 from harness.planning.variables import run_variables
+from harness.recovery import finish_abandoned
 from harness.reporters.text import printable
 
 EXAMPLES = """\b
@@ -34,7 +36,8 @@ Examples:
 @click.option("--kept", is_flag=True, help="Also environments that --keep-environment kept.")
 @pass_door
 def gc(door: Door, kept: bool) -> int:
-    """Remove tenants, schemas, databases, keys and directories that dead runs left."""
+    """End and remove what dead runs left: processes, tenants, schemas, databases, keys and directories."""
+    finished = finish_abandoned(door.project)
     variables = _variables(door)
     kinds = _kinds(door, variables)
     known = {entry.name: entry for entry in door.plan.isolation}
@@ -52,7 +55,7 @@ def gc(door: Door, kept: bool) -> int:
         for it in kinds.values():
             it.close()
     _forget(door, swept, {(it.lease.run_id, it.lease.name) for it in standing.values()})
-    out().write(list(_said(swept)))
+    out().write([*map(printable, finished), *(_said(swept) if not finished or swept.released else ())])
     left = [(lease, why or _why(lease, known)) for lease, why in swept.left]
     failed = [f"[isolation.{lease.entry}] of run {lease.run_id}: {why}" for lease, why in left if why]
     if failed:
@@ -66,7 +69,9 @@ def gc(door: Door, kept: bool) -> int:
 
 def _variables(door: Door) -> dict[str, str]:
     dotenv = read_env_files(door.project, door.plan.env_files)
-    return run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+    variables = run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+    door.secrets.learn(variables)
+    return variables
 
 
 def _kinds(door: Door, variables: dict[str, str]) -> dict[str, Kind]:

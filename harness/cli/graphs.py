@@ -3,7 +3,6 @@
 Whatever a name holds, it stays a label: each of the languages has its own way to say quotes, brackets and the like.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ import msgspec
 from harness.cli.listing import dependencies, phase_line
 from harness.model import After, Group, LockMode, Phase, Plan
 from harness.planning.estimate import Estimates
-from harness.reporters.text import BOLD, DIM, paint, plural, printable, seconds
+from harness.reporters.text import BOLD, DIM, json_text, paint, plural, printable, seconds
 
 # All but letters, digits and what means nothing between quotes; a dot or a sign before a space may begin a list.
 _MERMAID_SPECIAL = re.compile(r"[^\w /.,:=()+-]|[.+-](?=\s|$)")
@@ -76,7 +75,7 @@ def _work(group: Group) -> list[str]:
     if group.command is None:
         return [printable(test) for test in group.tests]
     command = group.command if isinstance(group.command, str) else shlex.join(group.command)
-    return [f"$ {printable(command)}"]
+    return [f"$ {printable(command, None)}"]
 
 
 def _drawn(trees: Sequence[Tree], indent: str = "") -> list[str]:
@@ -134,7 +133,7 @@ def as_json(plan: Plan, estimates: Estimates) -> str:
             for name, seconds in estimates.seconds.items()
         },
     }
-    return json.dumps(content, indent=2)
+    return json_text(content)
 
 
 def _phases(plan: Plan) -> dict[int, Phase]:

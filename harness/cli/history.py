@@ -22,7 +22,7 @@ from harness.history import HISTORY_FILE, History
 from harness.model import Status
 from harness.past import PastGroup, PastRun, SlowTest
 from harness.planning.problems import did_you_mean
-from harness.reporters.text import BOLD, DIM, GREEN, RED, memory, paint, plural, printable, seconds
+from harness.reporters.text import BOLD, DIM, GREEN, RED, json_text, memory, paint, plural, printable, seconds
 from harness.statistics.trend import Trend, trend
 from harness.values import quoted
 
@@ -81,9 +81,7 @@ def history(door: Door, group: str | None, limit: int | None, imports: tuple[Pat
         if not content:
             raise nothing_yet(door.project)
     if form == "json":
-        import json
-
-        click.echo(json.dumps(content, indent=2))
+        click.echo(json_text(content))
     else:
         show(lines)
     return 0

@@ -10,7 +10,7 @@ import click
 
 from harness.cli.door import Door, out, pass_door
 from harness.model import After, Dependency, Group, Phase, Plan
-from harness.reporters.text import BOLD, DIM, paint, printable
+from harness.reporters.text import BOLD, DIM, json_text, paint, printable
 
 WITHOUT_CATEGORY = "OTHER"
 PLAIN = str.maketrans("•├└│─×█▓→−", "*|`|-x#=>-")
@@ -79,10 +79,8 @@ def phase_line(phase: Phase) -> str:
 
 def as_json(plan: Plan) -> str:
     """For machines: every group with all its keys, as the plan or its defaults have them."""
-    import json
-
     import msgspec
 
     phases = [{"name": phase.name, "sequential": phase.sequential, "when": phase.when} for phase in plan.phases]
     content = {"project": plan.project, "phases": phases, "groups": msgspec.to_builtins(plan.groups)}
-    return json.dumps(content, indent=2)
+    return json_text(content)

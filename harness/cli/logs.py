@@ -21,13 +21,12 @@ from harness.files import RUN_ID, age, safe_name
 from harness.model import part_name
 from harness.planning.problems import did_you_mean
 from harness.record import GroupRecord
-from harness.reporters.text import BOLD, DIM, GLYPHS, paint, printable, without_escapes
+from harness.reporters.text import BOLD, DIM, GLYPHS, harmless, paint, printable
 from harness.scheduling.parts import parts_of
 from harness.values import quoted
 
 CHUNK = 64 * 1024
 POLL = 0.1  # seconds between two looks at a log that grows
-ACTING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 EXAMPLES = """\b
 Examples:
@@ -237,11 +236,6 @@ class Harmless:
         lines = map(harmless, data.decode("utf-8", "replace").split("\n"))
         encoding = sys.stdout.encoding
         sys.stdout.write("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
-
-
-def harmless(line: str) -> str:
-    """Of a line that was redrawn, the last state is left, as on a screen."""
-    return ACTING.sub("", without_escapes(line.rstrip("\r")).rpartition("\r")[2])
 
 
 def say(message: str) -> None:

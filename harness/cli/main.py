@@ -3,11 +3,13 @@
 Commands are imported when they are called, one file each, so that `list` does not pay for what `test` needs.
 """
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,6 +17,8 @@ import click
 from harness import __version__
 from harness.cli.door import Door, complain
 from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage
+from harness.masking import Secrets
+from harness.reporters.text import printable
 
 # In the order in which --help shows them. A command is `harness.cli.MODULE:FUNCTION`.
 COMMANDS = {
@@ -83,26 +87,30 @@ def cli(ctx: click.Context, project: Path | None, environment: str) -> None:
 
     Through exec.sh the environment comes first: ./exec.sh ENVIRONMENT COMMAND [OPTIONS].
     """
-    ctx.obj = Door.at(project, environment)
+    ctx.obj = Door.at(project, environment, ctx.obj)
 
 
 def main() -> int:
     """Runs the command line and returns its exit code. A signal that stopped it is raised again."""
+    # One that takes rights from the owner himself would leave us with files that we cannot use.
+    os.umask(os.umask(0o077) & 0o077)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    secrets = Secrets()
     try:
-        code = cli.main(prog_name="harness", standalone_mode=False)
-        _flush()
+        with _interruptible():
+            code = cli.main(prog_name="harness", standalone_mode=False, obj=secrets)
+            _flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         if (word := _environment(sys.argv)) in COMMANDS:
             click.echo(f"The environment comes first, as in: ./exec.sh local {word}", err=True)
         return ExitCode.USAGE
     except HarnessError as error:
-        return complain(error)
+        return complain(secrets.error(error))
     except (click.Abort, KeyboardInterrupt):
         return die_of(signal.SIGINT)
     except BrokenPipeError:
@@ -112,12 +120,32 @@ def main() -> int:
         if why := shortage(error):
             return complain(InfrastructureError(why))
         # Not Python's own 1, which says that tests failed.
-        traceback.print_exc()
+        for line in secrets.text(traceback.format_exc()).splitlines():
+            click.echo(printable(line), err=True)
         click.echo("error: this is a bug of the harness; please report it with the lines above", err=True)
         return ExitCode.INTERNAL
     if code is not None and code > 128:
         return die_of(code - 128)
     return code or ExitCode.OK
+
+
+def _show(error: click.ClickException) -> None:
+    """As click does, but nothing in the words that it was given acts."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    click.UsageError(printable(error.format_message()), context).show()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is an exception in here. Before and after, while Python loads and ends, it just ends the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield  # ignored, or somebody else's
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _flush() -> None:

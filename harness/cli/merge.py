@@ -83,10 +83,18 @@ def read_runs(directories: Iterable[Path]) -> list[ShardRun]:
     for directory in directories:
         top = directory.resolve()
         itself = [files for files in all_runs(top.parent) if files.run_dir == top]
-        below = [files for place, _, _ in os.walk(top) for files in all_runs(Path(place))]
+        below = [files for place, _, _ in os.walk(top) for files in _runs_in(Path(place))]
         found |= {files.run_dir: files for files in itself + below if files.events.is_file()}
     runs = [(found[path], list(_events(found[path]))) for path in sorted(found)]
     return [_shard_run(files, events) for files, events in runs if events]
+
+
+def _runs_in(directory: Path) -> list[RunFiles]:
+    """None where the directory cannot be read, or is gone: os.walk passes over it, too."""
+    try:
+        return all_runs(directory)
+    except OSError:
+        return []
 
 
 def _events(files: RunFiles) -> Iterator[Stamped]:
@@ -102,9 +110,20 @@ def _events(files: RunFiles) -> Iterator[Stamped]:
 
 def _shard_run(files: RunFiles, events: Sequence[Stamped]) -> ShardRun:
     try:
-        return ShardRun.of(events, str(files.log_dir))
+        run = ShardRun.of(events, str(files.log_dir))
+        _check_end(run.record)
+        return run
     except (ValueError, KeyError) as error:
         raise _damaged(str(files.events), error) from error
+
+
+def _check_end(record: RunRecord) -> None:
+    """Raises ValueError where the end of a run contradicts those of its groups: then it passes for nothing."""
+    for name, group in record.groups.items() if record.finished else ():
+        if group.result is None:
+            raise ValueError(f"it is over, and does not say how group {name!r} ended")
+        if group.result.counts_as_failure and record.finished and not record.finished.exit_code:
+            raise ValueError(f"it says that it passed, and that group {name!r} {group.result.status}")
 
 
 def _damaged(place: str, error: Exception) -> InfrastructureError:

@@ -4,7 +4,7 @@ Reads and writes the files and prints; what collides is decided in harness/namin
 told with its line, and the others go on.
 """
 
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 from harness.cli.door import Door, out, pass_door
 from harness.errors import InfrastructureError, NothingToRun, UsageError
 from harness.files import write_atomically
-from harness.reporters.text import BOLD, DIM, paint, plural, printable
+from harness.reporters.text import BOLD, DIM, json_text, paint, plural, printable
 from harness.values import quoted
 
 if TYPE_CHECKING:
@@ -73,9 +73,14 @@ def chosen(paths: tuple[Path, ...]) -> list[Path]:
     """These files, and the Python files of these directories. Raises UsageError for one that is not there."""
     files: dict[Path, None] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110  # Path.exists would raise where a name is too long
             raise UsageError(f"names: there is no {quoted(str(path))}", "Name files or directories that exist.")
-        files |= dict.fromkeys([path] if path.is_file() else _below(path))
+        try:
+            files |= dict.fromkeys([path] if path.is_file() else _below(path))
+        except OSError as error:
+            raise UsageError(
+                f"names: {error.filename} cannot be read: {error.strerror}", "Name what does not change meanwhile."
+            ) from error
     return list(files)
 
 
@@ -156,4 +161,4 @@ def as_json(files: list[File]) -> str:
         }
         for file in files
     ]
-    return json.dumps(content, indent=2)
+    return json_text(content)

@@ -90,13 +90,16 @@ def _known(door: Door) -> "Known":
     """What there is to predict from. Raises UsageError for bad variables, NothingToRun where no phase is on."""
     from harness.cli.prediction import Known
     from harness.config.dotenv import read_env_files
+    from harness.config.options import resolve
     from harness.planning.select import Selection, select
-    from harness.planning.variables import run_variables
+    from harness.planning.variables import run_variables, unshown
     from harness.scheduling.parts import split
     from harness.scheduling.predict import taking_part
 
     dotenv = read_env_files(door.project, door.plan.env_files)
     variables = run_variables(door.plan, door.environment, dict(os.environ), dotenv)
+    # Refuses bad variables. How many jobs there are is said with --jobs or --compare.
+    resolve({"jobs": "1"}, variables, door.plan, unshown(variables, os.environ, dotenv))
     selected = select(door.plan, Selection(), variables, door.environment)
     phases = taking_part(selected.phases, selected.off)
     if not phases:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cli.door import Door
+from harness.cli.door import Door, caution
 from harness.config.dotenv import read_env_files
 from harness.config.options import ANY_SEED, MAX_SEED, Settings, apply, resolve
 from harness.descriptors import room_for
 from harness.errors import UsageError
+from harness.files import safe_name
 from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
 from harness.history import HISTORY_FILE, History
@@ -27,11 +28,13 @@ from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
-from harness.planning.variables import run_variables
+from harness.planning.variables import run_variables, unshown
+from harness.recovery import finish_abandoned
 from harness.request import Request
 from harness.runners import PytestOptions
 from harness.scheduling.parts import split
 from harness.scheduling.predict import predict, taking_part
+from harness.values import quoted
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,18 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     """Reads the plan, the variables and the options, and selects what is to run. Raises HarnessErrors."""
     shell = dict(os.environ)
     plan = door.plan
+    _refuse_shared_files(plan)
     dotenv = read_env_files(door.project, plan.env_files)
     variables = run_variables(plan, door.environment, shell, dotenv)
-    settings = resolve(given, variables, plan)
+    door.secrets.learn(variables)
+    for group in plan.groups:
+        door.secrets.learn(group.env)
+    settings = resolve(given, variables, plan, unshown(variables, shell, dotenv))
     plan = apply(plan, settings)
-    history = History.open(door.project / HISTORY_FILE)
+    will_run = not (settings.list or settings.dry_run)
+    if will_run:
+        caution(finish_abandoned(door.project))  # before the history is asked
+    history = History.open(door.project / HISTORY_FILE, make=will_run)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(
         plan, history.durations(door.environment), history.test_durations(door.environment, splittable(plan))
@@ -102,6 +112,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         filters=_filters(settings),
         pytest=PytestOptions(markers=settings.markers, keyword=settings.keyword),
         python=str(door.project / plan.python) if plan.python else sys.executable,
+        secrets=door.secrets,
         shows_output=settings.verbose or bool(settings.tests),
         estimates=expected,
         cached=cached,
@@ -116,6 +127,18 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         keep_environment=settings.keep_environment,
     )
     return Prepared(request, settings, _log_dir(door, settings), history, fingerprints, taken)
+
+
+def _refuse_shared_files(plan: Plan) -> None:
+    """Two names of which the files would be called the same: rare, since what is replaced in a name leaves a hash."""
+    owners: dict[str, str] = {}
+    for group in plan.groups:
+        file = safe_name(group.name)
+        if (owner := owners.setdefault(file, group.name)) != group.name:
+            raise UsageError(
+                f"the groups {quoted(owner)} and {quoted(group.name)} would have one log, {file}_….log",
+                "Rename one of them.",
+            )
 
 
 def _selection(settings: Settings, plan: Plan, history: History, environment: str) -> Selection:

@@ -42,7 +42,7 @@ def overview(watched: Watched, now: float) -> list[str]:
     record = watched.record
     if record.started:
         how = f"{plural(record.jobs, 'group')} at a time" if record.started.parallel else "one group at a time"
-        lines.append(f"  {record.started.environment}, {how}, {progress(watched)}")
+        lines.append(f"  {printable(record.started.environment)}, {how}, {progress(watched)}")
     services = [
         f"  service {printable(name)}: {paint(printable(service.failure), RED)}"
         for name, service in record.services.items()
@@ -51,7 +51,7 @@ def overview(watched: Watched, now: float) -> list[str]:
     rows = [_row(group, record.started_at, now if alive else None) for group in record.groups.values()]
     table = tabulate(rows, ["group", "status", "elapsed", "note"], tablefmt="plain", disable_numparse=True)
     lines += [*services, "", *(f"  {line.rstrip()}" for line in table.splitlines())] if rows else services
-    return [*lines, "", f"  {paint('log', DIM)} {os.path.relpath(watched.files.main_log)}"]
+    return [*lines, "", f"  {paint('log', DIM)} {printable(os.path.relpath(watched.files.main_log))}"]
 
 
 def verdict(watched: Watched, alive: bool, now: float) -> str:
@@ -59,7 +59,7 @@ def verdict(watched: Watched, alive: bool, now: float) -> str:
     record = watched.record
     if record.finished:
         code = record.finished.exit_code
-        when = datetime.fromtimestamp(record.started_at + record.finished.duration).strftime("%H:%M:%S")
+        when = _clock(record.started_at + record.finished.duration)
         stopped = f", stopped by {printable(record.finished.stopped_by)}" if record.finished.stopped_by else ""
         words = paint("passed", GREEN) if code == 0 else paint(f"ended with exit code {code}", RED)
         return f"{words} at {when} after {seconds(record.finished.duration)}{stopped}"
@@ -70,6 +70,13 @@ def verdict(watched: Watched, alive: bool, now: float) -> str:
             f"{paint('running', CYAN)} for {seconds(max(0.0, now - record.started_at))} (process {record.started.pid})"
         )
     return f"{paint('died', RED)} after {seconds(record.elapsed)}: its process {record.started.pid} is gone"
+
+
+def _clock(moment: float) -> str:
+    try:
+        return datetime.fromtimestamp(moment).strftime("%H:%M:%S")
+    except (OverflowError, OSError, ValueError):  # the journal may hold anything
+        return "no time that there is"
 
 
 def progress(watched: Watched) -> str:

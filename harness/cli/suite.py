@@ -14,12 +14,14 @@ from harness.cli.door import Door, caution
 from harness.cli.prepare import Prepared
 from harness.config.options import Settings
 from harness.errors import InfrastructureError, InternalError
-from harness.files import RunFiles, open_run
+from harness.files import WRITER, RunFiles, open_run, unwritable
 from harness.fingerprint import store_passes, to_withdraw
+from harness.guarded import guarded
 from harness.record import RunRecord
 from harness.reporters import Context, Detail, Reporters, standard
 from harness.reporters.text import decide_colour, decide_live
 from harness.run import execute
+from harness.unfinished import Facts
 from harness.verify import verify
 
 SIGNALLED = 128  # exit codes above it: a signal stopped the run, which counts more than any report
@@ -48,15 +50,20 @@ def run(door: Door, prepared: Prepared) -> Finished:
         test_root=Path(prepared.request.plan.project, prepared.request.plan.test_root),
     )
     github = os.environ.get("GITHUB_ACTIONS") == "true"
-    reporters = Reporters(record, standard(context, live=decide_live(os.environ, sys.stdout.isatty()), github=github))
+    try:
+        each = standard(context, live=decide_live(os.environ, sys.stdout.isatty()), github=github)
+    except OSError as error:  # those that are written from the beginning
+        raise unwritable(files.log_dir, error) from error
+    reporters = Reporters(record, each)
     withdrawn = to_withdraw(prepared.taken, prepared.request.cached)
     prepared.history.withdraw(withdrawn, files.run_id, time.time())
-    try:
-        exit_code = execute(prepared.request, files, reporters)
-    finally:
-        reporters.close()
-    if record.finished:
-        remember(prepared, record, files)
+    with guarded(_facts(prepared, context), lambda: record.finished is not None, lambda said: caution([said])):
+        try:
+            exit_code = execute(prepared.request, files, reporters)
+        finally:
+            reporters.close()
+        if record.finished:
+            remember(prepared, record, files)
     if reporters.failures and exit_code <= SIGNALLED:
         raise InfrastructureError(
             "a report of this run could not be written:\n" + "\n".join(reporters.failures),
@@ -69,6 +76,20 @@ def run(door: Door, prepared: Prepared) -> Finished:
             f"This is a bug of the harness; the logs are good. Please report it with {files.events}.",
         )
     return Finished(exit_code, record)
+
+
+def _facts(prepared: Prepared, context: Context) -> Facts:
+    plan = prepared.request.plan
+    return Facts(
+        run_id=context.files.run_id,
+        log_dir=str(context.files.log_dir),
+        project=plan.project,
+        test_root=str(context.test_root),
+        here=str(context.here),
+        door=context.door,
+        history_runs=plan.history_runs,
+        writer=WRITER,
+    )
 
 
 def remember(prepared: Prepared, record: RunRecord, files: RunFiles) -> None:

@@ -71,4 +71,4 @@ def _remark(prepared: Prepared, phase: Phase) -> str:
 def _command(prepared: Prepared, group: Group) -> str:
     request = prepared.request
     launch = runner_for(group).command(group, python=request.python, options=request.pytest)
-    return printable(shlex.join(launch.argv))
+    return printable(request.secrets.text(shlex.join(launch.argv)), None)

@@ -8,12 +8,15 @@
 Nothing is interpolated. Errors name the file and the line and never show a value: it may be a secret.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import UsageError
 
+_MOST_BYTES = 1 << 20
 _LINE = re.compile(
     r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*
     (?:"(?P<double>(?:\\[\s\S]|[^"\\])*)"[ \t]*(?:\#[^\n]*)?
@@ -36,11 +39,13 @@ def read_env_files(project: Path, names: Iterable[str]) -> dict[str, str]:
     variables: dict[str, str] = {}
     for name in names:
         try:
-            content = (project / name).read_bytes()
+            content = _read(project / name)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise UsageError(f"{name}: {error.strerror or error}") from None
+        if content is None:
+            raise UsageError(f"{name}: is no regular file of at most {_MOST_BYTES >> 20} MiB")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -49,14 +54,25 @@ def read_env_files(project: Path, names: Iterable[str]) -> dict[str, str]:
     return variables
 
 
+def _read(path: Path) -> bytes | None:
+    """None: it has no end that is worth waiting for, or none at all."""
+    # Opening a named pipe would wait for a writer.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        content = file.read(_MOST_BYTES + 1)
+    return content if len(content) <= _MOST_BYTES else None
+
+
 def parse_dotenv(text: str, name: str) -> dict[str, str]:
     """The variables in `text`; UsageError with every bad line of the file `name`."""
     text = text.replace("\r\n", "\n")
     variables: dict[str, str] = {}
     problems = []
-    at = 0
+    at = counted = 0
+    line = 1
     while at < len(text):
-        line = text.count("\n", 0, at) + 1
+        line, counted = line + text.count("\n", counted, at), at
         if match := _EMPTY.match(text, at):
             at = match.end()
         elif (match := _LINE.match(text, at)) and "\0" not in match[0]:

@@ -5,7 +5,7 @@ a run. For each option the command line is over the variable, this over the plan
 came from is kept with it. Nothing here parses a command line or reads the environment.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -244,11 +244,17 @@ class Settings:
         return 1 if self.fail_fast else self.max_failures or 0
 
 
-def resolve(command_line: Mapping[str, Any], variables: Mapping[str, str], plan: Plan) -> Settings:
+def resolve(
+    command_line: Mapping[str, Any],
+    variables: Mapping[str, str],
+    plan: Plan,
+    unshown: Collection[str] = frozenset(),
+) -> Settings:
     """The settings of a run; UsageError with every bad option and variable at once.
 
     `command_line` maps names of options to their text (a sequence of texts where one was given several times) or, for
-    a switch, to a bool; None and absent mean not given. An empty variable is the same as none.
+    a switch, to a bool; None and absent mean not given. An empty variable is the same as none. Messages keep the values
+    of the variables in `unshown` to themselves.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -257,12 +263,12 @@ def resolve(command_line: Mapping[str, Any], variables: Mapping[str, str], plan:
         try:
             values[option.name], origins[option.name] = _resolve_one(option, command_line, variables, plan)
         except UsageError as error:
-            problems.append(error.message)
+            problems.append(_without_value(error.message, option.variable, variables, unshown))
     if values.get("fail_fast") and (values.get("max_failures") or 1) > 1:
         problems.append("--fail-fast: stops at the first failure, and --max-failures later; leave one out")
     if values.get("compact") and values.get("verbose"):
         problems.append("--compact: shows less, and --verbose more; leave one out")
-    problems += _bad_variables(plan, variables)
+    problems += _bad_variables(plan, variables, unshown)
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return Settings(**values, origins=origins)
@@ -287,7 +293,12 @@ def _resolve_one(
     return option.default, DEFAULT
 
 
-def _bad_variables(plan: Plan, variables: Mapping[str, str]) -> list[str]:
+def _without_value(message: str, name: str, variables: Mapping[str, str], unshown: Collection[str]) -> str:
+    """The message about the variable `name`, without its value if that is not to be shown."""
+    return message.replace(quoted(variables[name]), "its value") if name in unshown else message
+
+
+def _bad_variables(plan: Plan, variables: Mapping[str, str], unshown: Collection[str]) -> list[str]:
     """What is wrong with the variables that the plan itself speaks of."""
     asked = {phase.when: Variable(name=phase.when, type="switch") for phase in plan.phases if phase.when}
     asked |= {variable.name: variable for variable in plan.variables}
@@ -300,7 +311,7 @@ def _bad_variables(plan: Plan, variables: Mapping[str, str]) -> list[str]:
             elif variable.type == "count" and text:
                 parse_count(text, name)
         except UsageError as error:
-            problems.append(error.message)
+            problems.append(_without_value(error.message, name, variables, unshown))
     return problems
 
 

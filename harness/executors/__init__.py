@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.attempt import Output, Surroundings
 from harness.events import AnyEvent
 from harness.executors.local import LocalExecutor
+from harness.masking import Secrets
 from harness.model import Job, Outcome
 from harness.warm import Warm
 
@@ -34,6 +35,6 @@ class Executor(Protocol):
         ...
 
 
-EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None], Surroundings, Warm], Executor]] = {
+EXECUTORS: dict[str, Callable[[int, Callable[[AnyEvent | Output], None], Surroundings, Warm, Secrets], Executor]] = {
     "local": LocalExecutor
 }

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.attempt import Output, Surroundings, not_started, run_attempt
 from harness.events import AnyEvent, Warned
+from harness.masking import Secrets
 from harness.model import Job, Outcome
 from harness.process import Control
 from harness.threads import NO_MORE
@@ -24,12 +25,14 @@ class LocalExecutor:
         notify: Callable[[AnyEvent | Output], None],
         surroundings: Surroundings | None = None,
         warm: Warm | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         """`notify` gets the events and output of all attempts, from their threads; `surroundings` are made around
-        each; `warm` may fork their processes."""
+        each; `warm` may fork their processes; `secrets` are masked in their logs."""
         self._notify = notify
         self._surroundings = surroundings
         self._warm = warm
+        self._secrets = Secrets() if secrets is None else secrets
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="attempt")
         self._has_threads = False
         self._lock = threading.Lock()
@@ -51,7 +54,7 @@ class LocalExecutor:
             if self._has_threads:
                 self._notify(Warned(message=f"{job.name} waits for another group to end: {NO_MORE}"))
             else:
-                outcome.set_result(not_started(job, f"could not be started: {NO_MORE}"))
+                outcome.set_result(not_started(job, f"could not be started: {NO_MORE}", self._secrets))
         return outcome
 
     def cancel(self, attempt_id: str) -> None:
@@ -78,7 +81,7 @@ class LocalExecutor:
         if outcome.done():  # it was given up
             return
         try:
-            ended = run_attempt(job, self._notify, control, self._surroundings, self._warm)
+            ended = run_attempt(job, self._notify, control, self._surroundings, self._warm, self._secrets)
         finally:
             with self._lock:
                 del self._controls[job.attempt_id]

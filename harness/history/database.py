@@ -10,6 +10,8 @@ It must not know the tables beyond their names.
 
 import contextlib
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import Enum
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import InfrastructureError, UsageError
 from harness.history.schema import APPLICATION, CREATE, TABLES, VERSION
+from harness.past import LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,9 +28,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
 BUSY_TIMEOUT = 5000  # milliseconds that a write waits for another run's
 SIDE_FILES = ("-wal", "-shm")
 CURE = "It should be the .harness/history.sqlite3 of another machine, made by the same version of the harness."
+
+
+_COLUMN = re.compile(r'^ *"?(\w+)"? (TEXT|INTEGER|REAL)(.*)$', re.MULTILINE)
 
 
 class Place(Enum):
@@ -47,8 +54,9 @@ class DamagedError(Exception):
 
 
 class Database:
-    def __init__(self, path: Path) -> None:
-        """Raises InfrastructureError where this Python has no SQLite."""
+    def __init__(self, path: Path, *, make: bool = True) -> None:
+        """With `make` the file is made where there is none. Raises InfrastructureError where this Python has no
+        SQLite."""
         try:
             import sqlite3
         except ImportError as error:
@@ -60,7 +68,7 @@ class Database:
         self.path = path
         self.warnings: list[str] = []
         self._inode = 0
-        self._place = Place.FILE
+        self._place = Place.FILE if make or os.path.lexists(path) else Place.MEMORY
         self._may_set_aside = True  # once: a disk that damages whatever is written must not keep us here
         self._connection: sqlite3.Connection | None = None
         self.read(lambda connection: connection.execute("SELECT 1"))
@@ -70,7 +78,8 @@ class Database:
         while True:
             try:
                 return work(self._connected())
-            except (self._sqlite.DatabaseError, DamagedError, UnusableError, OSError) as error:
+            # UnicodeDecodeError: what SQLite says of the damage quotes some of it.
+            except (self._sqlite.DatabaseError, DamagedError, UnusableError, OSError, UnicodeDecodeError) as error:
                 # A new database in memory cannot be damaged or locked: that is a bug of ours.
                 if self._place is Place.MEMORY:
                     raise
@@ -111,9 +120,9 @@ class Database:
             return False
 
     def _open(self) -> "sqlite3.Connection":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         # Made by us before SQLite would, whose side files get the same mode.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+        look_at(self.path, os.O_RDWR | os.O_CREAT)
         self._inode = self.path.stat().st_ino
         connection = self._sqlite.connect(self.path.absolute().as_uri(), uri=True, isolation_level=None)
         try:
@@ -153,7 +162,7 @@ class Database:
         if self._place is Place.COPY:
             self._place = Place.MEMORY
             return
-        if self._may_set_aside and (isinstance(error, DamagedError) or _is_damage(error)):
+        if self._may_set_aside and _is_damage(error):
             self._may_set_aside = False
             try:
                 self._set_aside(error)
@@ -217,11 +226,37 @@ def check(connection: "sqlite3.Connection") -> None:
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
 
 
+def check_types(connection: "sqlite3.Connection") -> None:
+    """Raises DamagedError where a column holds what is not of its type: SQLite itself takes anything."""
+    fits = {
+        "TEXT": "typeof({0}) = 'text'",
+        "INTEGER": "typeof({0}) = 'integer'",
+        "REAL": f"(typeof({{0}}) = 'real' AND {{0}} BETWEEN {SMALLEST} AND {LARGEST})",
+    }
+    for table, body in TABLES.items():
+        for name, kind, more in _COLUMN.findall(body):
+            fitting = fits[kind].format(f'"{name}"')
+            if not ("NOT NULL" in more or "KEY" in more):
+                fitting += f' OR "{name}" IS NULL'
+            if connection.execute(f"SELECT 1 FROM {table} WHERE NOT ({fitting}) LIMIT 1").fetchone():
+                raise DamagedError(f"{table}.{name} holds what is no {kind}")
+
+
+def look_at(path: Path, flags: int) -> None:
+    """Raises OSError where the file cannot be opened so, UnusableError where it is a pipe or the like."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, PRIVATE_FILE)  # a pipe would wait for its other end
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnusableError("it is no regular file")
+    finally:
+        os.close(descriptor)
+
+
 def open_readonly(path: Path) -> "sqlite3.Connection":
     """A history to look at only, which may lie where nothing can be written. Raises as `check` does, and OSError."""
     import sqlite3
 
-    path.open("rb").close()  # for the OSError, which says what SQLite does not
+    look_at(path, os.O_RDONLY)  # for the OSError, which says what SQLite does not
     connection = sqlite3.connect(readonly_uri(path), uri=True, isolation_level=None)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -250,15 +285,19 @@ def sound_uri(path: Path) -> str:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise DamagedError(found)
-    except (sqlite3.DatabaseError, DamagedError, UnusableError, OSError) as error:
+            check_types(connection)
+    except (sqlite3.DatabaseError, DamagedError, UnusableError, OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or error) if isinstance(error, OSError) else error
         raise UsageError(f"{path} is no history that can be read: {reason}", CURE) from error
     return readonly_uri(path)
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether SQLite says that the content is wrong, and not only that it cannot get at it."""
+    """Whether the content is wrong, and it is not only that SQLite cannot get at it."""
     import sqlite3
+
+    if isinstance(error, DamagedError | UnicodeDecodeError):
+        return True
 
     # SQLITE_ERROR: a table or a column is missing.
     damage = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}

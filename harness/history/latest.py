@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.history.rows import typed
 from harness.model import Status, TestStatus
-from harness.past import Latest
+from harness.past import Latest, Measured
 
 if TYPE_CHECKING:
     import sqlite3
 
 CUT_OFF = frozenset({Status.FAILED, Status.TIMED_OUT, Status.KILLED, Status.LOST})
-FAILED_TESTS = frozenset({TestStatus.FAILED.value, TestStatus.ERROR.value})
+FAILED_TESTS = frozenset({TestStatus.FAILED, TestStatus.ERROR})
 
 Moment = tuple[float, int]  # when a run began, and its id, for two that began at once
 
@@ -62,8 +63,10 @@ def _events(connection: "sqlite3.Connection", environment: str) -> Iterator[tupl
         WHERE r.environment = ?1
         ORDER BY 2, 3
     """
-    for group, started_at, run, status, partial, complete in connection.execute(query, (environment,)).fetchall():
-        yield group, (started_at, run), Status(status), bool(partial), bool(complete)
+    for group, started_at, run, status, partial, complete in typed(
+        tuple[str, Measured, int, Status, bool, bool], connection.execute(query, (environment,))
+    ):
+        yield group, (started_at, run), status, partial, complete
 
 
 def _failed_tests(connection: "sqlite3.Connection", environment: str, group: str, since: Moment) -> tuple[str, ...]:
@@ -76,4 +79,5 @@ def _failed_tests(connection: "sqlite3.Connection", environment: str, group: str
         """,
         (group, environment, *since),
     )
-    return tuple(test for test, status in dict(outcomes.fetchall()).items() if status in FAILED_TESTS)
+    last = dict(typed(tuple[str, TestStatus], outcomes))
+    return tuple(test for test, status in last.items() if status in FAILED_TESTS)

@@ -1,18 +1,37 @@
-"""Writing to the tables: one run, what another history has, and forgetting the oldest. Called inside a transaction."""
+"""Rows of the tables: written inside a transaction (one run, what another history has, forgetting the oldest), and read
+as what they should be."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
+from harness.foreign import decoded
+from harness.history.database import DamagedError
 from harness.history.fold import Rows
 from harness.history.schema import quoted_columns
-from harness.past import PastGroup, PastRun
+from harness.past import Measured, PastGroup, PastRun, PastTest, StoredFingerprint
 
 if TYPE_CHECKING:
     import sqlite3
 
+T = TypeVar("T")
+
 RUN = ", ".join([*quoted_columns(PastRun), "whole"])
 GROUP = ", ".join([*quoted_columns(PastGroup, frozenset({"run"})), "complete"])
 UNRUN = '"group", status'
+_PARTS = msgspec.json.Decoder(dict[str, str])
 TEST = "attempt, status, duration, error, cpu_seconds, memory_growth"
+
+
+def unfit(rows: Rows) -> str:
+    """What of a run would make the history unreadable, as an impossible time of a torn journal; empty: nothing."""
+    try:
+        for noun, found in ((PastRun, [rows.run]), (PastGroup, rows.groups), (PastTest, rows.tests)):
+            msgspec.convert(msgspec.to_builtins(found), list[noun])  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
 
 
 def insert(connection: "sqlite3.Connection", rows: Rows) -> None:
@@ -87,6 +106,28 @@ def absorb(connection: "sqlite3.Connection") -> int:
     ):
         connection.execute(statement)
     return new
+
+
+def typed(row: type[T], found: Iterable[Sequence[Any]], names: Sequence[str] = ()) -> list[T]:
+    """Rows as tuples of their types; with the names of their columns, as nouns. Raises DamagedError for any other."""
+    rows = [dict(zip(names, each, strict=True)) for each in found] if names else list(found)
+    try:
+        # Not strict, because SQLite has no switches: it stores 0 and 1.
+        return msgspec.convert(rows, list[row], strict=False)  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        raise DamagedError(f"it holds what no run has written: {error}") from error
+
+
+def stored_fingerprints(connection: "sqlite3.Connection") -> dict[str, StoredFingerprint]:
+    """By group. Raises DamagedError."""
+    found = connection.execute('SELECT "group", digest, parts, run, at FROM fingerprints')
+    try:
+        return {
+            group: StoredFingerprint(digest=digest, parts=decoded(_PARTS, parts), run=run, at=at)
+            for group, digest, parts, run, at in typed(tuple[str, str, str, str, Measured], found)
+        }
+    except ValueError as error:
+        raise DamagedError(f"a fingerprint in it cannot be read: {error}") from error
 
 
 def _of(table: str, columns: str) -> str:

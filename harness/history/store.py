@@ -11,7 +11,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,14 +19,16 @@ from harness.errors import UsageError
 from harness.history.database import CURE, Database, sound_uri, transaction
 from harness.history.fold import fold
 from harness.history.latest import latest
-from harness.history.rows import absorb, insert, prune
+from harness.history.rows import absorb, insert, prune, stored_fingerprints, typed, unfit
 from harness.history.schema import quoted_columns
 from harness.model import Status, TestStatus
-from harness.past import Latest, PastGroup, PastRun, PastTest, SlowTest, StoredFingerprint
+from harness.past import Latest, Measured, PastGroup, PastRun, PastTest, SlowTest, StoredFingerprint
 from harness.record import RunRecord
 
 if TYPE_CHECKING:
     import sqlite3
+
+T = TypeVar("T")
 
 HISTORY_FILE = ".harness/history.sqlite3"  # in the project
 WINDOW = 5  # runs that tell how long something takes
@@ -41,7 +43,7 @@ _SELECT_GROUPS = f"""
 """
 _NEWEST_FIRST = "ORDER BY r.started_at DESC, r.id DESC"
 _OLDEST_FIRST = "ORDER BY r.started_at, r.id"
-_TEST_STATUSES = {status.value: status for status in TestStatus}
+_RUN_FIELDS, _GROUP_FIELDS = PastRun.__struct_fields__, PastGroup.__struct_fields__
 
 
 class History:
@@ -49,12 +51,13 @@ class History:
         self._database = database
 
     @classmethod
-    def open(cls, path: Path) -> "History":
-        """The history in this file, which is made if it is not there; see `warnings`.
+    def open(cls, path: Path, *, make: bool = True) -> "History":
+        """The history in this file, which is made if it is not there, unless all that is wanted is a look; see
+        `warnings`.
 
         Raises InfrastructureError only where this Python has no SQLite.
         """
-        return cls(Database(path))
+        return cls(Database(path, make=make))
 
     @property
     def is_durable(self) -> bool:
@@ -69,8 +72,8 @@ class History:
     def close(self) -> None:
         self._database.close()
 
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        return self._database.read(lambda connection: connection.execute(query, values).fetchall())
+    def _rows(self, row: type[T], query: str, *values: object, names: Sequence[str] = ()) -> list[T]:
+        return self._database.read(lambda connection: typed(row, connection.execute(query, values), names))
 
     # Writing
 
@@ -80,6 +83,9 @@ class History:
         Raises ValueError for a run that has not ended.
         """
         rows = fold(record)
+        if problem := unfit(rows):
+            self.warnings.append(f"run {rows.run.run_id} is not added to {self._database.path}: {problem}")
+            return rows.run.key
 
         def add(connection: "sqlite3.Connection") -> None:
             if connection.execute("SELECT 1 FROM runs WHERE key = ?", (rows.run.key,)).fetchone() is None:
@@ -143,6 +149,7 @@ class History:
         """Seconds of each group's last five passes there, at once and with all of its tests; newest first."""
         durations: defaultdict[str, list[float]] = defaultdict(list)
         for group, seconds in self._rows(
+            tuple[str, Measured],
             """
             SELECT "group", duration FROM (
                 SELECT g."group", g.duration,
@@ -165,6 +172,7 @@ class History:
     def _test_durations(self, environment: str, group: str) -> dict[str, float]:
         durations: defaultdict[str, list[float]] = defaultdict(list)
         for test, seconds in self._rows(
+            tuple[str, Measured],
             f"""
             SELECT n.test, t.duration FROM test_names n JOIN test_runs t ON t.name = n.id
             WHERE n."group" = ? AND t.run IN (
@@ -187,6 +195,7 @@ class History:
         Medians of the last five runs of the whole plan that passed there; None where there is none.
         """
         rows = self._rows(
+            tuple[Measured, Measured],
             "SELECT r.services_seconds, r.wind_down FROM runs r"
             f" WHERE r.whole AND r.exit_code = 0 AND r.environment = ? {_NEWEST_FIRST} LIMIT ?",
             environment,
@@ -199,28 +208,30 @@ class History:
 
     def runs(self, limit: int) -> list[PastRun]:
         """The newest first."""
-        return [_run(row) for row in self._rows(f"{_SELECT_RUNS} {_NEWEST_FIRST} LIMIT ?", limit)]
+        return self._rows(PastRun, f"{_SELECT_RUNS} {_NEWEST_FIRST} LIMIT ?", limit, names=_RUN_FIELDS)
 
     def groups(self, name: str, limit: int) -> list[PastGroup]:
         """The runs of one group, the newest first."""
         query = f'{_SELECT_GROUPS} WHERE g."group" = ? {_NEWEST_FIRST} LIMIT ?'
-        return [_group(row) for row in self._rows(query, name, limit)]
+        return self._rows(PastGroup, query, name, limit, names=_GROUP_FIELDS)
 
     def group_names(self) -> list[str]:
         """All groups that ever ran, by name."""
-        return [name for (name,) in self._rows('SELECT DISTINCT g."group" FROM group_runs g ORDER BY g."group"')]
+        query = 'SELECT DISTINCT g."group" FROM group_runs g ORDER BY g."group"'
+        return [name for (name,) in self._rows(tuple[str], query)]
 
     def failed_groups(self, limit: int) -> dict[str, list[str]]:
         """Key of each of the newest runs -> its groups that failed, quarantine apart, in order of their start."""
         failed: defaultdict[str, list[str]] = defaultdict(list)
-        for row in self._rows(
+        for group in self._rows(
+            PastGroup,
             f"""
             {_SELECT_GROUPS} WHERE NOT g.quarantined
             AND r.id IN (SELECT r.id FROM runs r {_NEWEST_FIRST} LIMIT ?) ORDER BY g.started_at, g."group"
             """,
             limit,
+            names=_GROUP_FIELDS,
         ):
-            group = _group(row)
             if group.status.is_failure:
                 failed[group.run].append(group.group)
         return dict(failed)
@@ -228,7 +239,8 @@ class History:
     def slowest_tests(self, group: str, limit: int) -> list[SlowTest]:
         """The slowest first, over the group's last twenty runs."""
         used: dict[tuple[str, int], tuple[float, float | None, int | None]] = {}
-        for test, run, *figures in self._rows(
+        for test, run, seconds, cpu, memory in self._rows(
+            tuple[str, int, Measured, Measured | None, int | None],
             """
             SELECT n.test, t.run, t.duration, t.cpu_seconds, t.memory_growth
             FROM test_names n JOIN test_runs t ON t.name = n.id
@@ -242,7 +254,7 @@ class History:
             group,
             SLOWEST_OF,
         ):
-            used[test, run] = tuple(figures)  # of its last attempt
+            used[test, run] = seconds, cpu, memory  # of its last attempt
         by_test: defaultdict[str, list[tuple[float, float | None, int | None]]] = defaultdict(list)
         for (test, _), each in used.items():
             by_test[test].append(each)
@@ -251,7 +263,8 @@ class History:
 
     def all_groups(self) -> list[PastGroup]:
         """Every group of every run, the oldest first."""
-        return [_group(row) for row in self._rows(f'{_SELECT_GROUPS} {_OLDEST_FIRST}, g.started_at, g."group"')]
+        query = f'{_SELECT_GROUPS} {_OLDEST_FIRST}, g.started_at, g."group"'
+        return self._rows(PastGroup, query, names=_GROUP_FIELDS)
 
     def all_tests(self) -> list[PastTest]:
         """Every attempt of every test, the oldest first."""
@@ -260,24 +273,11 @@ class History:
             FROM test_runs t JOIN test_names n ON n.id = t.name JOIN runs r ON r.id = t.run
             {_OLDEST_FIRST}, t.attempt, n.id
         """
-        return [
-            PastTest(
-                run=run,
-                group=group,
-                attempt=attempt,
-                test=test,
-                status=_TEST_STATUSES[status],
-                duration=duration,
-                error=error,
-                cpu_seconds=cpu_seconds,
-                memory_growth=memory_growth,
-            )
-            for run, group, attempt, test, status, duration, error, cpu_seconds, memory_growth in self._rows(query)
-        ]
+        return self._rows(PastTest, query, names=PastTest.__struct_fields__)
 
     def examples(self) -> dict[str, str]:
         """Hash of an error -> a message that has this hash."""
-        return dict(self._rows("SELECT hash, example FROM errors"))
+        return dict(self._rows(tuple[str, str], "SELECT hash, example FROM errors"))
 
     def latest(self, environment: str) -> dict[str, Latest]:
         """How each group stands after all its runs there; groups that never ran whole are not in it."""
@@ -285,22 +285,7 @@ class History:
 
     def fingerprints(self) -> dict[str, StoredFingerprint]:
         """What each group depended on when it last passed, as `store_fingerprint` was told."""
-        return {
-            group: StoredFingerprint(digest=digest, parts=msgspec.json.decode(parts), run=run, at=at)
-            for group, digest, parts, run, at in self._rows('SELECT "group", digest, parts, run, at FROM fingerprints')
-        }
-
-
-def _run(row: Sequence[Any]) -> PastRun:
-    fields = dict(zip(PastRun.__struct_fields__, row, strict=True))
-    return PastRun(**{**fields, "dirty": bool(fields["dirty"])})
-
-
-def _group(row: Sequence[Any]) -> PastGroup:
-    fields = dict(zip(PastGroup.__struct_fields__, row, strict=True))
-    fields["status"] = Status(fields["status"])
-    fields["partial"], fields["quarantined"] = bool(fields["partial"]), bool(fields["quarantined"])
-    return PastGroup(**fields)
+        return self._database.read(stored_fingerprints)
 
 
 def _slow_test(

@@ -21,9 +21,10 @@ from typing import Any
 
 from harness.config.dotenv import parse_dotenv
 from harness.errors import InfrastructureError, UsageError
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE, private_directory
 from harness.isolation.lease import BaseKind, Context, Lease, Made
-from harness.isolation.secrecy import secret_variables
+from harness.masking import Secrets
+from harness.masking.choice import secret_variables
 from harness.process import ToolError, run_tool
 
 _OURS = "HARNESS_"
@@ -43,7 +44,8 @@ class Command(BaseKind):
     def make(self, lease: Lease, learned: Callable[[Mapping[str, str]], None]) -> Made:
         directory = self._directory(lease)
         try:
-            directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True)
+            private_directory(directory.parent)
+            directory.mkdir(mode=PRIVATE_DIRECTORY)
             file = directory / "env"
             file.touch(PRIVATE_FILE)
             try:
@@ -108,9 +110,9 @@ class Command(BaseKind):
         message = which + error.message.removeprefix(shlex.join(self._argv(which)))
         with self._lock:
             written = self._written.get(lease.token, {})
-        for name in secret_variables(written, self.options["secrets"]):
-            message = message.replace(written[name], "***") if written[name] else message
-        return InfrastructureError(message, error.cure)
+        secrets = Secrets()
+        secrets.learn_given(written, secret_variables(written, self.options["secrets"]))
+        return InfrastructureError(secrets.text(message), error.cure)
 
 
 def _variables(file: Path) -> dict[str, str]:

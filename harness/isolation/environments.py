@@ -27,13 +27,14 @@ from harness.isolation.journal import LEASES, Journal
 from harness.isolation.kept import forget_environment, keep_environment
 from harness.isolation.lease import Capacity, Context, Kind, Lease, Made, new_token, project_id
 from harness.isolation.leases import Leases
-from harness.isolation.options import origin_of, services_of, variables_of
-from harness.isolation.processes import end, leftover_processes
+from harness.isolation.options import origin_of, secret_variables_of, services_of, variables_of
 from harness.isolation.shared import Shared
 from harness.isolation.sweep import sweep
 from harness.isolation.watch import Watch
+from harness.masking import Secrets
 from harness.model import Isolation, Job, Plan, Status
 from harness.process import Control
+from harness.process.bearers import attempt_marks, end, leftovers
 from harness.pytest_plugin.harness_fixtures.meeting import WITHIN, hold_shared
 
 _WORTH_KEEPING = frozenset({Status.FAILED, Status.TIMED_OUT, Status.KILLED})
@@ -57,7 +58,7 @@ class _Inside:
 
 class _Found(NamedTuple):
     told: list[str]  # contamination, for people
-    immortal: list[str]  # processes that could not be ended
+    leaked: bool  # a process outlived it
 
 
 class Environments:
@@ -74,10 +75,13 @@ class Environments:
         notify: Callable[[AnyEvent], None],
         has_tests: bool = True,
         keep: bool = False,
+        left_behind: Callable[[], bool] = lambda: False,
+        secrets: Secrets,
     ) -> None:
         """`used`: the entries that groups of this run have. `variables` are the run's, and `services` says where each
         stands: both are asked once the services are up. `has_tests`: some group is run by pytest, so that a test may
-        want to run alone. `keep`: the environments of groups that fail stay."""
+        want to run alone. `keep`: the environments of groups that fail stay. `left_behind`: whether any process has
+        outlived an attempt; whose it was is found by its marks. `secrets` learns what leases hand over."""
         project = Path(plan.project)
         self._plan = plan
         self._entries: dict[str, Isolation] = {entry.name: entry for entry in plan.isolation if entry.name in used}
@@ -86,6 +90,8 @@ class Environments:
         self._notify = notify
         self._has_tests = has_tests
         self._keep = keep
+        self._left_behind = left_behind
+        self._secrets = secrets
         self._project = project
         self._stopping = threading.Event()
         self._kept: dict[str, list[Lease]] = {}  # by group or part: of its last attempt that failed
@@ -107,7 +113,7 @@ class Environments:
         if not self._entries:
             return
         try:
-            self._leases = Leases(Journal.open(self._journals, self._run_id), self._kinds, self._notify)
+            self._leases = Leases(Journal.open(self._journals, self._run_id), self._kinds, self._notify, self._secrets)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the journal of leases in {self._journals}: {error.strerror or error}",
@@ -123,6 +129,7 @@ class Environments:
         context = Context(self._project, project_id(self._project), self._run_id, self._given, stopping=self._stopping)
         for name, entry in self._entries.items():
             self._kinds[name] = kind_of(entry, context, self._services)
+            self._secrets.learn_given(self._given, secret_variables_of(entry) & self._given.keys())
         if self._leases:
             self._sweep()
         capacities = {name: kind.capacity() for name, kind in self._kinds.items()}
@@ -167,9 +174,11 @@ class Environments:
                 )
             workers = [self._take_all(job, worker, control, inside) for worker in range(max(job.workers, 1))]
             env = self._environment(job, workers)
-        except BaseException:
-            self._give_back(job.attempt_id, reusable=True)
+        except BaseException as error:
+            leaked = self._give_back(job.attempt_id, reusable=True)
             self._watch.went(job.attempt_id)
+            if isinstance(error, InfrastructureError):
+                error.leaked |= leaked
             raise
         return msgspec.structs.replace(job, env=env)
 
@@ -183,23 +192,31 @@ class Environments:
                 self._keep_environment(job, self._inside[job.attempt_id])
         finally:
             leaked = self._give_back(job.attempt_id, reusable=status is Status.PASSED)
-        return Left(leaked or bool(found.immortal), tuple(found.told))
+        return Left(leaked or found.leaked, tuple(found.told))
 
     def _look_after(self, job: Job) -> _Found:
         """What the attempt left behind that is not to be there, and what was touched while it ran."""
         checked = self._checked(job)
-        inside = self._inside[job.attempt_id]
-        found: list[str] = []
-        immortal: list[str] = []
+        told: list[str] = []
+        # Sessions first: they close when the processes that hold them are ended.
+        for held in self._inside[job.attempt_id].held:
+            if held.lease.entry in checked:
+                told += self._leftovers(held.lease)
+        processes = self._end_processes(job) if checked or self._left_behind() else []
         if checked:
-            # Sessions first: they close when the processes that hold them are ended.
-            for held in inside.held:
-                if held.lease.entry in checked:
-                    found += self._leftovers(held.lease)
-            found += leftover_processes(job.run_id, job.group, job.attempt, self._shared.directory, job.part)
-            immortal = end(job.run_id, job.group, job.attempt, self._shared.directory, job.part)
-        found += self._watch.went(job.attempt_id)
-        return _Found(found, immortal)
+            told += processes
+        elif processes:
+            self._warn(f"{job.name} left running, and it was ended: {'; '.join(processes)}")
+        told += self._watch.went(job.attempt_id)
+        return _Found(told, bool(processes))
+
+    def _end_processes(self, job: Job) -> list[str]:
+        """What the attempt left running, for people."""
+        marks = attempt_marks(job.env)
+        found = leftovers(marks)
+        for process in end(marks) if found else ():
+            self._warn(f"{job.name} left {process} running, and it could not be ended")
+        return found
 
     def _checked(self, job: Job) -> tuple[str, ...]:
         return tuple(name for name in job.isolate if self._entries[name].check)

@@ -11,17 +11,19 @@ the last one, and of a thing that had not been made.
 import errno
 import fcntl
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from harness.files import PRIVATE_DIRECTORY, PRIVATE_FILE
+from harness.files import PRIVATE_FILE, locked
+from harness.foreign import decoded
 from harness.isolation.lease import Lease
 
 LEASES = Path(".harness", "leases")
@@ -38,6 +40,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(_Line)
+_TOKEN = re.compile(r"[0-9a-f]{12}")  # lease.py: new_token
 
 
 @dataclass
@@ -60,13 +63,10 @@ class Journal:
     @classmethod
     def open(cls, directory: Path, run_id: str) -> "Journal":
         """A new journal. Raises OSError."""
-        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         path = directory / f"{run_id}-{secrets.token_hex(4)}.jsonl"
-        # Under another name until it is locked, or a sweep that comes by would take it for one of a dead run.
-        fresh = path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        fresh.rename(path)
+        with locked(directory):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor, {})
 
     def making(self, lease: Lease, durable: bool) -> None:
@@ -115,10 +115,8 @@ def dead_journals(directory: Path) -> Iterator[list[Journal]]:
     first."""
     found: list[Journal] = []
     try:
-        for path in sorted(directory.glob("*.jsonl")):
-            journal = _lock(path)
-            if journal:
-                found.append(journal)
+        with locked(directory) if directory.is_dir() else nullcontext():
+            found += filter(None, map(_lock, sorted(directory.glob("*.jsonl"))))
         yield found
     finally:
         for journal in found:
@@ -156,10 +154,10 @@ def _read(path: Path) -> dict[str, Standing]:
     standing: dict[str, Standing] = {}
     for data in path.read_bytes().splitlines():
         try:
-            line = _decoder.decode(data)
+            line = decoded(_decoder, data)
         except ValueError:  # also of what is no UTF-8
             continue  # torn by a crash
-        if line.did == "making" and line.lease:
+        if line.did == "making" and line.lease and _is_token(line.token) and line.lease.token == line.token:
             standing[line.token] = Standing(line.lease)
         elif line.did == "learned":
             _learn(standing, line.token, line.details)
@@ -168,6 +166,11 @@ def _read(path: Path) -> dict[str, Standing]:
         elif line.did == "released":
             standing.pop(line.token, None)
     return standing
+
+
+def _is_token(text: str) -> bool:
+    """Directories are named by it, and removed: a journal that somebody else wrote must not name others."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def _learn(standing: Mapping[str, Standing], token: str, details: Mapping[str, str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_DIRECTORY, safe_name, write_atomically
+from harness.files import private_directory, safe_name, write_atomically
+from harness.foreign import decoded
 from harness.model import Job
 
 KEPT = Path(".harness", "kept")
@@ -23,10 +24,13 @@ class Kept(msgspec.Struct, frozen=True):
     env: dict[str, str]  # of its process, whole
 
 
+_decoder = msgspec.json.Decoder(Kept)
+
+
 def keep_environment(project: Path, job: Job) -> None:
     """Writes down what the process of `job` was given; an older one of that group is forgotten. Raises OSError."""
     directory = project / KEPT
-    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    private_directory(directory)
     kept = Kept(job.name, job.run_id, job.directory, job.env)
     write_atomically(directory / f"{safe_name(job.name)}.json", msgspec.json.encode(kept))
 
@@ -34,8 +38,8 @@ def keep_environment(project: Path, job: Job) -> None:
 def kept_environment(project: Path, group: str) -> Kept | None:
     """None: there is none of that group."""
     try:
-        return msgspec.json.decode((project / KEPT / f"{safe_name(group)}.json").read_bytes(), type=Kept)
-    except (OSError, msgspec.DecodeError):
+        return decoded(_decoder, (project / KEPT / f"{safe_name(group)}.json").read_bytes())
+    except (OSError, ValueError):
         return None
 
 

@@ -18,6 +18,7 @@ from harness.errors import HarnessError, InfrastructureError
 from harness.events import AnyEvent, LeaseEnded, LeaseMade, Warned
 from harness.isolation.journal import Journal
 from harness.isolation.lease import TERM, Kind, Lease, Made
+from harness.masking import Secrets
 
 _RENEW = TERM / 4  # seconds
 
@@ -28,18 +29,22 @@ class Leases:
     Raises InfrastructureError where there can be no thread that renews.
     """
 
-    def __init__(self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None]) -> None:
+    def __init__(
+        self, journal: Journal, kinds: Mapping[str, Kind], notify: Callable[[AnyEvent], None], secrets: Secrets
+    ) -> None:
+        """`secrets` learns what is handed over before anybody else gets it."""
         self._journal = journal
         self._kinds = kinds
         self._notify = notify
+        self._secrets = secrets
         self._out: dict[str, Lease] = {}  # by token: made, or being made, and not released
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._heart = threads.start(self._beat, name="leases")
 
     def make(self, lease: Lease) -> tuple[Lease, Made]:
-        """Makes it, and returns it with all that was learned. Raises InfrastructureError; then nothing of it is
-        left."""
+        """Makes it, and returns it with all that was learned. Raises InfrastructureError; it was then
+        released, and says whether something is left."""
         kind, began = self._kinds[lease.entry], clock.now()
         with self._lock:
             self._out[lease.token] = lease
@@ -49,11 +54,15 @@ class Leases:
             self._journal.making(lease, kind.durable)
             made = kind.make(lease, lambda details: self._learned(lease.token, details))
         except BaseException as error:
-            self.release(self._out[lease.token])
+            leaked = not self.release(self._out[lease.token])
             if isinstance(error, HarnessError | OSError):
                 why, cure = (error.message, error.cure) if isinstance(error, HarnessError) else (str(error), "")
-                raise InfrastructureError(f"[isolation.{lease.entry}] could not be made: {why}", cure) from error
+                message = f"[isolation.{lease.entry}] could not be made: {why}"
+                raise InfrastructureError(message, cure, leaked=leaked) from error
             raise
+        self._secrets.learn_given(made.variables, made.secret)
+        for warning in self._secrets.warnings():
+            self.warn(warning)
         lease = self._out[lease.token]
         seconds = clock.now() - began
         self._notify(

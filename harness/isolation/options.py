@@ -14,6 +14,7 @@ from harness.model import Isolation
 from harness.planning.substitute import references, substitute
 
 _ADDRESSES = ("base_url", "dsn", "url", "headers")
+PLAIN_HEADERS = ("accept", "content-type", "user-agent")  # all others may carry a secret
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -39,6 +40,15 @@ def variables_of(entry: Isolation) -> frozenset[str]:
     return frozenset(
         name for key in _ADDRESSES for text in _texts(entry.options.get(key)) for name in _VARIABLE.findall(text)
     )
+
+
+def secret_variables_of(entry: Isolation) -> frozenset[str]:
+    """The variables of the run that hold a secret of the entry: its key, and what it puts into headers."""
+    key = entry.options.get("key_variable")
+    headers = entry.options.get("headers") or {}
+    assert isinstance(headers, Mapping)
+    texts = _texts({name: text for name, text in headers.items() if name.lower() not in PLAIN_HEADERS})
+    return frozenset({key} if isinstance(key, str) else ()) | {name for it in texts for name in _VARIABLE.findall(it)}
 
 
 def problem_of(entry: Isolation, variables: Mapping[str, str], services: Collection[str]) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.files import PRIVATE_DIRECTORY
+from harness.files import PRIVATE_DIRECTORY, locked, private_directory
 from harness.model import Budget, Plan
 from harness.pytest_plugin.harness_fixtures.budgets import DIRECTORY, write_spec
 
@@ -30,6 +30,7 @@ class Shared:
         self._project = project
         self._run_id = run_id
         self._lock = -1
+        self._elsewhere: Path | None = None  # where the project cannot be written
         self.directory = project  # where it is, once it is open
 
     def open(self, plan: Plan, *, needed: bool) -> dict[str, str]:
@@ -41,7 +42,7 @@ class Shared:
         budgets = self._project / DIRECTORY
         try:
             self._make(self._project / SHARED)
-            budgets.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+            private_directory(budgets)
             write_budgets(budgets, plan.budgets)
         except OSError as error:
             if needed or plan.budgets:
@@ -50,7 +51,8 @@ class Shared:
                     "Make the project's directory .harness writable, or free some space.",
                 ) from error
             self.close()
-            self._make(Path(tempfile.mkdtemp(prefix="harness-")))
+            self._elsewhere = Path(tempfile.mkdtemp(prefix="harness-"))
+            self._make(self._elsewhere)
             budgets = self.directory
         return {
             "HARNESS_SHARED": str(self.directory),
@@ -63,18 +65,22 @@ class Shared:
             shutil.rmtree(self.directory, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+        if self._elsewhere:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
 
     def _make(self, parent: Path) -> None:
         # The run's id is that of a second and of a log directory: two runs of a project may have the same.
-        name = f"{self._run_id}-{secrets.token_hex(4)}"
-        # Locked before it bears its name, or another run that sweeps would take it for a leftover.
-        fresh = parent / f".{name}.new"
-        fresh.mkdir(parents=True, mode=PRIVATE_DIRECTORY)
-        lock = os.open(fresh, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        self._lock, self.directory = lock, parent / name
-        fresh.rename(self.directory)
-        _remove_leftovers(parent)
+        place = parent / f"{self._run_id}-{secrets.token_hex(4)}"
+        with locked(parent):
+            place.mkdir(mode=PRIVATE_DIRECTORY)
+            try:
+                lock = os.open(place, os.O_RDONLY)
+            except OSError:
+                place.rmdir()
+                raise
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._lock, self.directory = lock, place
+        remove_leftovers(parent)
 
 
 def _heavy(plan: Plan) -> int:
@@ -89,15 +95,16 @@ def write_budgets(directory: Path, budgets: Sequence[Budget]) -> None:
         write_spec(directory, budget.name, budget.concurrent, budget.requests, budget.window)
 
 
-def _remove_leftovers(directory: Path) -> None:
-    """The meeting places of runs whose process has ended."""
-    for place in directory.iterdir():
-        if place.name.startswith("."):
-            continue  # somebody is about to lock it
-        with suppress(OSError):
-            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(place, ignore_errors=True)
-            finally:
-                os.close(lock)
+def remove_leftovers(directory: Path) -> None:
+    """The meeting places of runs whose process has ended. Raises OSError."""
+    if not directory.is_dir():
+        return
+    with locked(directory):
+        for place in directory.iterdir():
+            with suppress(OSError):
+                lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(place, ignore_errors=True)
+                finally:
+                    os.close(lock)

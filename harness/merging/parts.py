@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from harness.errors import ExitCode, InfrastructureError
-from harness.events import RunStarted, Stamped
+from harness.events import (
+    AnyEvent,
+    AttemptFinished,
+    AttemptSpawned,
+    AttemptStarted,
+    GroupFinished,
+    RetryScheduled,
+    RunStarted,
+    Stamped,
+)
 from harness.record import RunRecord
 
 _SHARD = re.compile(r"[1-9]\d{0,3}/[1-9]\d{0,3}", re.ASCII)
@@ -32,6 +41,8 @@ class ShardRun:
         """Raises KeyError or ValueError for events that are not those of a run."""
         record = RunRecord()
         for stamped in events:
+            if (name := _goes_on(stamped.data)) and record.groups[name].result is not None:
+                raise ValueError(f"group {name!r} goes on after its end")
             record.apply(stamped)
         if not events or not isinstance(events[0].data, RunStarted):
             raise ValueError("it does not begin with the start of a run")
@@ -57,6 +68,18 @@ class ShardRun:
     def exit_code(self) -> int:
         """That of a run without an end is what `lost` groups come to."""
         return self.record.finished.exit_code if self.record.finished else ExitCode.INFRASTRUCTURE
+
+
+def _goes_on(event: AnyEvent) -> str:
+    """The group of which the event says that it has not ended before; empty: none."""
+    match event:
+        case AttemptStarted(group=name) | AttemptSpawned(group=name) | RetryScheduled(group=name):
+            return name
+        case AttemptFinished(outcome=outcome):
+            return outcome.group
+        case GroupFinished(result=result):
+            return result.group
+    return ""
 
 
 def choose(runs: Sequence[ShardRun]) -> tuple[tuple[ShardRun, ...], tuple[str, ...]]:

@@ -17,6 +17,8 @@ from harness.planning.substitute import KEYS, PLACEHOLDER, references
 from harness.planning.types import INVALID
 from harness.values import quoted, read_count, read_switch
 
+_LONGEST_CYCLE = 20  # names of it that are shown
+
 
 def rows(items: Iterable[Any]) -> list[Row]:
     """The tables of a list that could be read."""
@@ -133,7 +135,11 @@ def _check_services(services: list[Row], names: set[str], problems: Problems) ->
 
 def _show_cycle(what: str, cycle: list[str]) -> str:
     waits = "waits for itself" if len(cycle) == 2 else f"{what} wait for one another"
-    return f"{waits}: {' → '.join(quoted(name)[1:-1] for name in cycle)}"
+    shown = [quoted(name)[1:-1] for name in cycle]
+    if len(cycle) > _LONGEST_CYCLE:
+        half = _LONGEST_CYCLE // 2
+        shown[half:-half] = [f"… {len(cycle) - 2 * half} more …"]
+    return f"{waits}: {' → '.join(shown)}"
 
 
 def _check_ready(ready: Row, problems: Problems) -> None:

@@ -7,14 +7,16 @@ existing files (or pytest ids in them), relative to the test root, in order.
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from harness.planning.compound import Row
 from harness.planning.problems import Path as PlanPath
 from harness.planning.problems import Problems, show, show_path
 
 _MAGIC = frozenset("*?[")
+_MOST_ENTRIES = 1_000_000  # of directories that one glob looks at
 
 
 class Tree:
@@ -37,19 +39,48 @@ class Tree:
         return os.path.commonpath([real, self._real_project]) == self._real_project
 
     def glob(self, pattern: str) -> Iterator[str]:
-        """The files that match; hidden ones and __pycache__ only where the pattern names them.
+        """The files that match; hidden ones and __pycache__ only where the pattern names them. In no order, each once.
 
-        Raises ValueError for a pattern that is none.
+        Raises ValueError for a pattern that is none, and for one that leads through too much: links that lead upward
+        make endless trees.
         """
-        parts = pattern.split("/")
+        parts = [part for part in pattern.split("/") if part not in ("", ".")]
         if any("**" in part and part != "**" for part in parts):
             raise ValueError("** stands alone between slashes")
-        if parts[-1] == "**":
-            pattern += "/*"  # some versions of Python take a final ** for directories only
-        for path in self._root.glob(pattern):
-            inner = path.relative_to(self._root)
-            if path.is_file() and not _is_hidden(inner, parts):
-                yield inner.as_posix()
+        if parts[-1:] == ["**"]:
+            parts.append("*")
+        waiting = [("", 0)]  # a directory, and the part that what is in it must match
+        seen = set(waiting)
+        looked = 0
+        while waiting:
+            place, at = waiting.pop()
+            if at == len(parts):
+                if self.is_file(place):
+                    yield place
+                continue
+            steps = [(place, at + 1)] if parts[at] == "**" else []
+            if _MAGIC.isdisjoint(parts[at]):
+                steps.append((_join(place, parts[at]), at + 1))
+            else:
+                entries = self._entries(place)
+                looked += len(entries)
+                if looked > _MOST_ENTRIES:
+                    raise ValueError(f"it leads through more than {_MOST_ENTRIES:,} files and directories")
+                steps += [
+                    (_join(place, entry.name), at + (parts[at] != "**"))
+                    for entry in entries
+                    if _fits(entry, parts[at], last=at + 1 == len(parts)) and not _is_hidden(entry.name, parts)
+                ]
+            new = [step for step in steps if step not in seen]
+            seen.update(new)
+            waiting += new
+
+    def _entries(self, place: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._root / place) as entries:
+                return list(entries)
+        except OSError:  # no directory, or none that can be read
+            return []
 
     def beside(self, name: str) -> list[str]:
         """The files in the directory of that file."""
@@ -72,12 +103,26 @@ def _mode(path: Path, test: Callable[[int], bool]) -> bool:
     """Whether the path leads to a thing of that mode. Path.is_file would raise where a name is too long."""
     try:
         return test(path.stat().st_mode)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that the file system's encoding does not have
         return False
 
 
-def _is_hidden(path: PurePath, named: Collection[str]) -> bool:
-    return any((part.startswith(".") or part == "__pycache__") and part not in named for part in path.parts)
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+def _fits(entry: os.DirEntry[str], part: str, *, last: bool) -> bool:
+    """Whether the way through it goes on: below `**` into real directories only, since links may lead upward."""
+    try:
+        if part == "**":
+            return entry.is_dir(follow_symlinks=False)
+        return fnmatchcase(entry.name, part) and (last or entry.is_dir())
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_hidden(name: str, named: Collection[str]) -> bool:
+    return (name.startswith(".") or name == "__pycache__") and name not in named
 
 
 def check_files(plan: Row, groups: Iterable[Row], project: Path, problems: Problems) -> None:
@@ -109,6 +154,8 @@ def resolve_tests(
         tests = []
         for path, entry in group.items_of("tests"):
             for test in _resolve(entry, path, tree, problems):
+                if test.startswith("-"):
+                    problems.add(path, f"{show(test)} would be an option of pytest's; rename it, or move it down")
                 owners.add(test, path, problems)
                 tests.append(test)
         resolved[group.path] = tuple(tests)

@@ -21,6 +21,9 @@ from harness.planning.problems import Problems, show_path
 from harness.planning.quarantine import check_quarantine
 from harness.planning.schema import HOMES, PLAN
 
+_MOST_DOTS = 1000
+# For which tomllib takes time that grows with the square of their number.
+_ENDLESS_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_DOTS}}}""")
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
 
 
@@ -57,6 +60,9 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str) -> dict[str, Any]:
+    if endless := _ENDLESS_KEY.search(text):
+        line = text.count("\n", 0, endless.start()) + 1
+        raise PlanError([f"{FILE_NAME}:{line}: a name of more than {_MOST_DOTS} parts, with dots between them"])
     try:
         return tomllib.loads(text)
     except RecursionError:

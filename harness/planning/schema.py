@@ -19,12 +19,14 @@ from harness.planning.types import (
     STRING,
     SWITCH,
     VARIABLE,
+    VARIABLES,
     Choice,
     Count,
     Day,
     Duration,
     FilePath,
     Results,
+    Size,
     Text,
     Type,
 )
@@ -83,7 +85,15 @@ RUN = Table(
         '`[".env"]`, if there',
     ),
     Key("env", ENV, {}, "Variables of every group."),
+    Key(
+        "secrets",
+        ListOf(VARIABLES, "list of them", single=True),
+        None,
+        "Variables whose values are masked in logs, reports and messages; `*` and `?` stand for any letters.",
+        "those whose names say so",
+    ),
     Key("log_dir", FilePath(anywhere=True), "logs", "Where runs leave their logs and reports."),
+    Key("log_limit", Size(), "1GB", "What an attempt adds to its group's log at the most; and so of a service."),
     Key("python", FilePath(anywhere=True), None, "The interpreter that runs pytest.", "the harness's own"),
 )
 

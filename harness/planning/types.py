@@ -12,7 +12,17 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from harness.planning.problems import Path, Problems, show
-from harness.values import DURATION_HINT, FALSE, LONGEST, MAX_COUNT, TRUE, read_duration
+from harness.values import (
+    DURATION_HINT,
+    FALSE,
+    LONGEST,
+    MAX_COUNT,
+    SIZE_HINT,
+    TRUE,
+    UNLIMITED,
+    read_duration,
+    read_size,
+)
 
 INVALID: Final[Any] = object()
 Json = dict[str, Any]
@@ -130,6 +140,24 @@ class Duration(Type):
         return INVALID
 
 
+class Size(Type):
+    """Bytes, as `500MB`; or no limit."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f'size or `"{UNLIMITED}"`', {"type": "string", "pattern": "^(?:[0-9.]+ ?[kKMGT]?i?B|unlimited)$"}
+        )
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        try:
+            if isinstance(value, str):
+                return read_size(value)
+            problems.add(path, f"{show(value)} is not a size; {SIZE_HINT}")
+        except ValueError as error:
+            problems.add(path, str(error))
+        return INVALID
+
+
 class Count(Type):
     """A whole number between bounds."""
 
@@ -223,4 +251,5 @@ SWITCH = Switch()
 DURATION = Duration()
 PATH = FilePath()
 IDENTIFIER = Text("name", "a name of letters, digits, - and _ that begins with a letter", r"[A-Za-z][A-Za-z0-9_-]*")
+VARIABLES = Text("variable or pattern", "a variable, or a pattern such as *_KEY", r"[A-Za-z_*?][A-Za-z0-9_*?]*")
 VARIABLE = Text("variable", "the name of a variable: letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]*")

@@ -1,19 +1,29 @@
-"""Processes that nobody stays with: services."""
+"""Processes that nobody stays with: services.
+
+A thread moves what one prints into its log, so that the process never waits for its pipe. It ends when the process has,
+at the latest 200 ms later: a daemon that holds the pipe then writes into nothing.
+"""
 
 import math
 import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import threads
+from harness.logfile import LogFile
 from harness.process.leader import Leader
-from harness.pump import LONGEST_WAIT
+from harness.pump import LONGEST_WAIT, Pump, Sink
+
+_LINGER = 0.2  # seconds that the pipe may be held open after the leader's end
+_WRITES_WITHIN = 10.0  # seconds: of the last lines; a file system may hang
 
 
 class Child:
-    """A long-running process in a session of its own, with its output in a file. Thread-safe.
+    """A long-running process in a session of its own, with its output in a log. Thread-safe.
 
     Once its leader has ended, whoever looks first (poll, wait or stop) kills the rest of its group and reaps it.
     """
@@ -24,25 +34,49 @@ class Child:
         *,
         env: Mapping[str, str],
         directory: str | Path,
-        log: Path,
+        log: LogFile,
         user: tuple[int, int] | None = None,
+        grace: float = 0.0,
     ) -> None:
-        """Start it as `user` (uid, gid) or as ourselves, output appended to `log`. Raises OSError or ValueError."""
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        """Start it as `user` (uid, gid) or as ourselves, with its output in `log`, which is opened here, and closed
+        when it has ended. `grace` as of a Leader. Raises OSError, ValueError or InfrastructureError."""
+        pump = Pump()
         try:
-            self._leader = Leader.start(argv, env=env, directory=directory, output=output, user=user, pauses=False)
-        finally:
-            os.close(output)
+            if not log.open():
+                raise OSError(log.problem)
+            output = pump.pipe(_into(log))
+            self._leader = Leader.start(
+                argv, env=env, directory=directory, output=output, user=user, grace=grace, pauses=False
+            )
+        except BaseException:
+            pump.close()
+            log.close()
+            raise
         self._lock = threading.Lock()
+        self._log = log
         self._returncode: int | None = None
         self.pid = self._leader.pid
+        ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
+        try:
+            self._pumping = threads.start(_move, pump, output, ended, log, name=f"output of {self.pid}")
+        except BaseException:
+            self._leader.reap()
+            os.close(ended)
+            pump.close()
+            log.close()
+            raise
+
+    @property
+    def log_problem(self) -> str:
+        """What was wrong with its log, once it has ended; empty: nothing."""
+        return self._log.problem
 
     def poll(self) -> int | None:
         """Its exit code, or minus its signal; None while it runs."""
         return self.wait(0)
 
     def wait(self, timeout: float | None) -> int | None:
-        """Like `poll`, after up to `timeout` seconds."""
+        """Like `poll`, after up to `timeout` seconds. Once it has ended, its last lines are in the log."""
         with self._lock:
             if self._returncode is not None:
                 return self._returncode
@@ -55,7 +89,9 @@ class Child:
             os.close(ended)
         with self._lock:
             if self._returncode is None:
-                self._returncode, _ = self._leader.reap()
+                returncode, _ = self._leader.reap()
+                self._pumping.join(_WRITES_WITHIN)
+                self._returncode = returncode
             return self._returncode
 
     def stop(self, grace: float, sig: int = signal.SIGTERM) -> None:
@@ -71,6 +107,31 @@ class Child:
             if self._returncode is None:
                 self._leader.kill_group()
         self.wait(None)
+
+
+def _into(log: LogFile) -> Sink:
+    def write(data: bytes) -> None:
+        log.write(data)
+
+    return write
+
+
+def _move(pump: Pump, output: int, ended: int, log: LogFile) -> None:
+    """All that comes through the pipe into the log, until the process has ended."""
+    try:
+        pump.close_writing(output)
+        pump.watch(ended)
+        while ended not in pump.turn(LONGEST_WAIT):
+            pass
+        pump.forget(ended)
+        limit = time.monotonic() + _LINGER
+        while pump.is_open(output) and (left := limit - time.monotonic()) > 0:
+            pump.turn(left)
+        pump.drain()
+    finally:
+        pump.close()
+        os.close(ended)
+        log.close()
 
 
 def _is_readable(descriptor: int, timeout: float | None) -> bool:

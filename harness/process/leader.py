@@ -44,11 +44,13 @@ class Leader:
         output: int,
         inherited: Sequence[int] = (),
         user: tuple[int, int] | None = None,
+        grace: float = 0.0,
         pauses: bool = True,
     ) -> "Leader":
         """Start `argv` as `user` (uid, gid) or as ourselves, with its output into a descriptor and nothing to read.
 
-        `pauses`: it stops when the run is paused. Raises OSError or ValueError.
+        `grace`: the seconds that it has to end, should we be killed. `pauses`: it stops when the run is paused. Raises
+        OSError or ValueError.
         """
         # No preexec_fn, and user None wherever possible: with either, Popen gives up vfork, and copies our page tables.
         with strays.starting() as ours:
@@ -65,17 +67,17 @@ class Leader:
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
             )
-            ours(popen.pid)
+            ours(popen.pid, grace)
             if pauses:
                 pausing.joined(popen.pid)
         popen.returncode = 0  # we reap it ourselves: Popen must not think that it still runs
         return cls(popen.pid)
 
     @classmethod
-    def adopt(cls, pid: int) -> "Leader":
+    def adopt(cls, pid: int, grace: float) -> "Leader":
         """A child that another process has started, and that does not end before this returns."""
         with strays.starting() as ours:
-            ours(pid)
+            ours(pid, grace)
             pausing.joined(pid)
         return cls(pid)
 
@@ -93,6 +95,7 @@ class Leader:
     def reap(self) -> tuple[int, resource.struct_rusage]:
         """Kill the group, wait for the leader's end, and return its code as subprocess gives it and its usage."""
         self.kill_group()
+        strays.killed(self.pid)
         pausing.left(self.pid)
         _, status, usage = os.wait4(self.pid, 0)
         strays.reaped(self.pid)

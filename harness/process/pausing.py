@@ -8,15 +8,15 @@ While the run stands still no child is started, and the run's clock (clock.py) s
 """
 
 import contextlib
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness import clock
 from harness.process import strays
+from harness.process.bearers import Marks, bearers
 
 if TYPE_CHECKING:
     import psutil
@@ -41,7 +41,7 @@ def left(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def standing_still(marks: Mapping[str, str]) -> Iterator[None]:
+def standing_still(marks: Marks) -> Iterator[None]:
     """Nothing of the attempts of a run moves in the block. `marks` are the variables that all of them bear, and
     nothing else does. From any thread, one at a time."""
     with strays.none_starting():
@@ -54,7 +54,7 @@ def standing_still(marks: Mapping[str, str]) -> Iterator[None]:
             _continue(marks)
 
 
-def _stop(marks: Mapping[str, str]) -> None:
+def _stop(marks: Marks) -> None:
     """Again and again, until a look finds nobody new: who was not stopped yet may have forked meanwhile."""
     import psutil
 
@@ -74,7 +74,7 @@ def _await_stop(process: "psutil.Process") -> None:
         time.sleep(_LOOK_AGAIN)
 
 
-def _continue(marks: Mapping[str, str]) -> None:
+def _continue(marks: Marks) -> None:
     import psutil
 
     for process in reversed(_members(marks)):
@@ -82,16 +82,7 @@ def _continue(marks: Mapping[str, str]) -> None:
             process.send_signal(signal.SIGCONT)
 
 
-def _members(marks: Mapping[str, str]) -> list["psutil.Process"]:
-    """The oldest first: parents before their children."""
-    import psutil
-
+def _members(marks: Marks) -> list["psutil.Process"]:
     with _lock:
         leaders = frozenset(_leaders)
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            if pid != os.getpid() and (os.getsid(pid) in leaders or marks.items() <= process.environ().items()):
-                found.append((process.create_time(), pid, process))
-    return [process for _, _, process in sorted(found, key=lambda each: each[:2])]
+    return bearers(marks, leaders)

@@ -7,7 +7,7 @@ The order of an ending is always the same, also when the process went quietly:
    anything in the group lives, or anything anywhere holds the output pipe, the run is `leaked`.
 3. SIGKILL to the whole group. 4. The leader is reaped. 5. What the pipes still hold is read, without waiting.
 
-A process in a session of its own (`setsid`, a daemon) escapes step 3; if it holds the output it is at least reported.
+A process in a session of its own (`setsid`, a daemon) escapes step 3; bearers.py finds it.
 
 The ladder, for a process that must end: SIGTERM to the leader alone, so that it can tear down what its children serve;
 SIGCONT to the group, because a stopped process takes SIGTERM only then; after the grace, SIGKILL to the group.
@@ -112,6 +112,7 @@ class Launch(Protocol):
         directory: str | Path,
         output: int,
         inherited: Sequence[int],
+        grace: float,
     ) -> Leader: ...
 
 
@@ -147,7 +148,7 @@ def run(
         with control._waking(wake):
             if control.request:
                 return Exit(None, None, time.time(), 0.0, 0.0, 0, timed_out=False, stopped=True, leaked=False)
-            leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited)
+            leader = launch(argv, env=environment, directory=directory, output=stdout, inherited=inherited, grace=grace)
             # Only now: the launch may have waited for what others need as well (warm.py).
             started_at, started = time.time(), clock.now()
             try:

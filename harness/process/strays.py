@@ -1,6 +1,6 @@
 """Which children are ours, and the end of those that are not.
 
-While we are a subreaper (warm.py), what a test leaves behind becomes our child. Whoever waits for the end of such a
+While we are a subreaper, what our descendants leave behind becomes our child. Whoever waits for the end of such a
 process by its pid, a daemon that a test has stopped, waits until it is reaped; so that is done soon, as init does.
 
 `starting` is held around the start of every child of our own: whatever else is our child is a stray. While anything is
@@ -9,22 +9,29 @@ started, nothing is reaped as one. `none_starting` holds such starts back.
 
 import contextlib
 import os
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from harness import threads
+from harness.process.sessions import Sessions
+
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN = 0.05  # seconds: nothing tells of the end of a child of which we do not know
+_LIMIT = 5.0  # seconds that what was killed has to be gone
 _lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
 _held_back = False  # those to come wait
+_told: Sessions | None = None  # where the guardian would look for them
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[Callable[[int], None]]:
-    """Yields what to tell the pid of a child of our own."""
+def starting() -> Iterator[Callable[[int, float], None]]:
+    """Yields what to tell the pid of a child of our own that leads a session, and its grace in seconds."""
     global _starts
     with _lock:
         _lock.wait_for(lambda: not _held_back)
@@ -52,9 +59,17 @@ def none_starting() -> Iterator[None]:
             _lock.notify_all()
 
 
-def _remember(pid: int) -> None:
+def _remember(pid: int, grace: float) -> None:
     with _lock:
         _ours[pid] += 1
+    if _told:
+        _told.add(pid, grace)
+
+
+def killed(pid: int) -> None:
+    """What it led was killed. To be called before it is reaped: then its number may be another's."""
+    if _told:
+        _told.remove(pid)
 
 
 def reaped(pid: int) -> None:
@@ -65,30 +80,51 @@ def reaped(pid: int) -> None:
             del _ours[pid]
 
 
+@contextlib.contextmanager
+def told(sessions: Sessions) -> Iterator[None]:
+    """Whatever is started meanwhile stands in `sessions` for as long as it is there."""
+    global _told
+    _told = sessions
+    try:
+        yield
+    finally:
+        _told = None
+
+
 class Adoption:
     """What descendants leave behind becomes our child, from `begin` to `end`, and is reaped: prctl(2). Linux only."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self) -> bool:
-        """Once or more. Whether the system lets us."""
-        with self._lock:
-            if not self._thread:
-                if not _be_subreaper(1):
-                    return False
-                self._thread = threading.Thread(target=self._work, name="strays", daemon=True)
-                self._thread.start()
-            return True
+    def begin(self) -> None:
+        """Without effect where the system does not let us. Raises InfrastructureError where no thread can be had."""
+        if _be_subreaper(1):
+            self._thread = threads.start(self._work, name="strays")
 
-    def end(self) -> None:
-        with self._lock:
-            if self._thread:
-                self._over.set()
-                self._thread.join()
-                _be_subreaper(0)
+    @property
+    def is_on(self) -> bool:
+        return self._thread is not None
+
+    @property
+    def has_any(self) -> bool:
+        """Whether anything is left behind: then one of them is our child. False where nothing is adopted."""
+        if not self._thread:
+            return False
+        with _lock:
+            return bool(_strays())
+
+    def end(self) -> int:
+        """Kills what is left behind, and takes in no more. Returns how many there were. Once more is no harm."""
+        if not self._thread:
+            return 0
+        self._over.set()
+        self._thread.join()
+        self._thread = None
+        count = _kill_strays()
+        _be_subreaper(0)
+        return count
 
     def _work(self) -> None:
         while not self._over.wait(_LOOK_AGAIN):
@@ -98,17 +134,41 @@ class Adoption:
 def _be_subreaper(answer: int) -> bool:
     import ctypes  # only when it is needed
 
-    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, answer, 0, 0, 0) == 0)
+    try:
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, answer, 0, 0, 0) == 0)
+    except AttributeError:  # no Linux
+        return False
 
 
-def _reap_strays() -> None:
+def _strays() -> list[int]:
+    """Living and dead; none while anything is started, since it could be that. To be called under the lock."""
     try:
         # Whatever is adopted becomes a child of the main thread.
         pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     except OSError:  # a kernel without it
-        return
+        return []
+    return [] if _starts else [pid for pid in map(int, pids) if pid not in _ours]
+
+
+def _reap_strays() -> None:
     with _lock:
-        for pid in map(int, pids) if not _starts else ():
-            if pid not in _ours:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        for pid in _strays():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _kill_strays() -> int:
+    """Each may leave its own children to us, so again and again."""
+    seen: set[int] = set()
+    limit = time.monotonic() + _LIMIT
+    while time.monotonic() < limit:
+        _reap_strays()
+        with _lock:
+            pids = _strays()
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's
+        if not pids:
+            break
+        seen.update(pids)
+        time.sleep(_LOOK_AGAIN / 10)
+    return len(seen)

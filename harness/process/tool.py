@@ -63,7 +63,7 @@ def run_tool(
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
             )
-            ours(tool.pid)
+            ours(tool.pid, 0.0)
     except (OSError, ValueError) as error:
         raise ToolError(f"{command}: could not be started: {error}") from error
     try:
@@ -78,6 +78,7 @@ def run_tool(
                 if tool.returncode is None:
                     os.killpg(tool.pid, signal.SIGKILL)
     finally:
+        strays.killed(tool.pid)
         strays.reaped(tool.pid)
     if check and tool.returncode:
         last_lines = "".join(f"\n  {line}" for line in (stderr if stderr.strip() else stdout).splitlines()[-5:])

@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, TextIO
 from harness.events import Stamped
 from harness.files import RunFiles
 from harness.record import RunRecord
+from harness.reporters.text import printable
 
 _QUARTER = 900  # seconds
 
@@ -44,9 +45,9 @@ class Context:
     test_root: Path | None = None  # absolute; what the ids of pytest's tests are relative to
 
     def shown(self, path: Path | str) -> str:
-        """A path as the user would type it from where they stand."""
+        """A path as the user would type it from where they stand, made printable."""
         path = Path(path)
-        return str(path.relative_to(self.here) if path.is_relative_to(self.here) else path)
+        return printable(str(path.relative_to(self.here) if path.is_relative_to(self.here) else path))
 
 
 class Reporter(Protocol):

@@ -7,7 +7,7 @@ import os
 from typing import ClassVar
 
 from harness.events import Stamped
-from harness.files import PRIVATE_FILE
+from harness.files import open_private
 from harness.reporters.base import Context
 from harness.reporters.text import Sink
 from harness.reporters.transcript import Transcript
@@ -39,7 +39,7 @@ class MainLog:
     durable: ClassVar[bool] = True
 
     def __init__(self, context: Context) -> None:
-        handle = os.open(context.files.main_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        handle = open_private(context.files.main_log, os.O_WRONLY | os.O_APPEND)
         self._file = os.fdopen(handle, "w", encoding="utf-8", newline="\n")
         self._transcript = Transcript(context, Sink(self._file, colour=False).write)
 

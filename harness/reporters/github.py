@@ -5,6 +5,7 @@ and log lines are printed between `stop-commands` and a token that no log can gu
 The step summary is Markdown in which foreign text is written as character references: nothing in it can be markup.
 """
 
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -23,7 +24,9 @@ TAIL_LINES = 100
 SUMMARY_DETAILS = 20  # failed tests whose details the step summary shows
 DETAILS_LIMIT = 4000  # characters of each
 
-_PLAIN = re.compile(r"[^\w .:/,()=-]|_", re.ASCII)
+# All but what means nothing to Markdown anywhere. With : and . go the addresses of which it would make links.
+_SPECIAL = re.compile(r"[^\w /,()=-]|_", re.ASCII)
+_APART = "<!-- -->"  # keeps GitHub from finding who or what is mentioned: it looks for that in finished text
 
 
 class GitHub(Quiet):
@@ -49,26 +52,26 @@ class GitHub(Quiet):
         if not lines:
             return []
         token = self._token()
-        title = f"{printable(record.group.name)}: the end of {self._context.shown(record.log)}"
-        return [f"::group::{_data(title)}", f"::stop-commands::{token}", *lines, f"::{token}::", "::endgroup::"]
+        title = f"{record.group.name}: the end of {self._context.shown(record.log)}"
+        return [f"::group::{command_data(title)}", f"::stop-commands::{token}", *lines, f"::{token}::", "::endgroup::"]
 
     def _annotations(self, record: GroupRecord, result: GroupResult) -> list[str]:
         command = "error" if result.counts_as_failure else "warning"
         if not record.failed_tests:
             title = f"{record.group.name} {result.status.value}"
-            return [f"::{command} title={_property(title)}::{_data(why(record) or result.status.value)}"]
-        excuse = f"quarantined: {printable(result.quarantined)}: " if result.quarantined else ""
+            return [f"::{command} title={_property(title)}::{command_data(why(record) or result.status.value)}"]
+        excuse = f"quarantined: {result.quarantined}: " if result.quarantined else ""
         return [self._annotation(command, test, excuse) for test in record.failed_tests]
 
     def _annotation(self, command: str, test: TestResult, excuse: str) -> str:
         properties = [*self._place(test), f"title={_property(test.id)}"]
-        return f"::{command} {','.join(properties)}::{_data(excuse + (test.message or test.status.value))}"
+        return f"::{command} {','.join(properties)}::{command_data(excuse + (test.message or test.status.value))}"
 
     def _place(self, test: TestResult) -> list[str]:
         """Where in the checkout a test failed, as far as its id and its traceback tell."""
         root, workspace = self._context.test_root, self._context.workspace
         name = test.id.partition("::")[0]
-        if root is None or workspace is None or not (root / name).is_file():
+        if root is None or workspace is None or not os.path.isfile(root / name):  # noqa: PTH113  (a name too long is none)
             return []
         path = root / name
         if not path.is_relative_to(workspace):
@@ -78,17 +81,22 @@ class GitHub(Quiet):
         return [*place, f"line={lines[-1]}"] if lines else place
 
 
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def command_data(text: str) -> str:
+    """Foreign text as what follows a workflow command: one line, and nothing that the runner decodes."""
+    return printable(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return command_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def markdown(text: str) -> str:
     """Foreign text as text: whatever Markdown or HTML could read something into is a character reference."""
-    return _PLAIN.sub(lambda match: f"&#{ord(match[0])};", printable(text))
+    return _SPECIAL.sub(_reference, printable(text))
+
+
+def _reference(special: re.Match[str]) -> str:
+    return f"&#{ord(special[0])};" + _APART * (special[0] in "@#")
 
 
 def step_summary(context: Context) -> str:

@@ -8,7 +8,7 @@ import os
 from typing import ClassVar
 
 from harness.events import RunFinished, Stamped, encode
-from harness.files import PRIVATE_FILE
+from harness.files import open_private
 from harness.reporters.base import Context, Quiet
 
 
@@ -17,7 +17,7 @@ class Journal(Quiet):
     durable: ClassVar[bool] = True
 
     def __init__(self, context: Context) -> None:
-        handle = os.open(context.files.events, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        handle = open_private(context.files.events, os.O_WRONLY | os.O_APPEND)
         self._file = os.fdopen(handle, "ab")
 
     def handle(self, stamped: Stamped) -> None:

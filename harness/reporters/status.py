@@ -72,4 +72,4 @@ class StatusFiles(Quiet):
 
 
 def _quoted(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) else shlex.quote(printable(text))
+    return text if _PLAIN.fullmatch(text) else shlex.quote(printable(text, None))

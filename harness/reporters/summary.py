@@ -205,6 +205,7 @@ def _rerun(context: Context) -> list[str]:
     parallel = " --parallel" if started.parallel else ""
     lines = []
     for title, selection in ways.items():
-        command = printable(f"{context.door} test {selection}{parallel}")
-        lines += ["", paint(title, BOLD), f"  {paint(command, CYAN)}"]
+        # What printable would change is written so that a shell reads the same: ## stands in quotes, and these join it.
+        command = f"{context.door} test {selection}{parallel}".replace("##", "#''#")
+        lines += ["", paint(title, BOLD), f"  {paint(printable(command, None), CYAN)}"]
     return lines

@@ -5,6 +5,8 @@ reasons, log lines) has been through `printable` or `clean` first. A sink withou
 by a simple rule, and the console and the main log say the same.
 """
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +16,23 @@ from harness.model import Status
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
-LINE_LIMIT = 500  # characters of one foreign line that are shown
+LINE_LIMIT = 500  # characters of one line of a log that are shown
+MESSAGE_LIMIT = 2000  # of a message
 TAIL_BYTES = 64 * 1024  # how far back the end of a log is read
 
 _HEADER = re.compile("=== (.+) · attempt [0-9]+ · ".encode())  # of an attempt in a log (attempt.py)
 _PAINT = re.compile(r"\x1b\[[0-9;]*m")
-# CSI and OSC/DCS/PM/APC strings, then any other two-character escape.
+# CSI and OSC/DCS/PM/APC strings, which end with their line at the latest, then any other two-character escape.
 _ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]"
 )
-# Control characters, line separators, and what reorders text on a screen.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but tabs, line separators, what reorders text on a screen, and what nobody could see there.
+_ACTS = r"\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+_ACTING = re.compile(f"[{_ACTS}]")
+_UNPRINTABLE = re.compile(f"[\t{_ACTS}]")
+# What CI servers obey: `##[command]` and the like anywhere in a line, `::command::` at its start, whatever blanks are
+# before it.
+_COMMANDS = re.compile(r"##(\w*)\[|^(\s*):(?=:)")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 GLYPHS = {
@@ -68,25 +76,41 @@ def _escape(match: re.Match[str]) -> str:
     return _NAMED.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def printable(text: str) -> str:
-    """A name or a message as one line in which nothing acts: control characters become visible escapes."""
+def printable(text: str, limit: int | None = MESSAGE_LIMIT) -> str:
+    """A name or a message as one line in which nothing acts: control characters become visible escapes.
+
+    At most so many characters of it are shown; None: all, as of what is to be copied.
+    """
+    if limit is not None and len(text) > limit:
+        text = f"{text[:limit]}…"
     return _disarm(_UNPRINTABLE.sub(_escape, text))
+
+
+def json_text(value: object) -> str:
+    """JSON to print: in ASCII, and with nothing in its strings that a CI server obeys."""
+    return json.dumps(value, indent=2).replace("##", r"#\u0023")
 
 
 def without_escapes(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
+def harmless(line: str) -> str:
+    """A line of a log as it would have looked: escape sequences are gone, of a redrawn line the last state is left.
+
+    Nothing in it acts on a terminal.
+    """
+    return _ACTING.sub("", without_escapes(line.rstrip("\r\n")).rpartition("\r")[2])
+
+
 def clean(line: str) -> str:
-    """A line of a log as it would have looked: escape sequences are gone, of a redrawn line the last state is left."""
-    line = without_escapes(line.rstrip("\r\n")).rpartition("\r")[2].expandtabs()
-    line = _disarm(_UNPRINTABLE.sub("", line))
+    """A line of a log for the console: harmless, not too long, and nothing that a CI server obeys."""
+    line = _disarm(harmless(line).expandtabs())
     return line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]}…"
 
 
 def _disarm(line: str) -> str:
-    # GitHub's runner takes this for the start of a command wherever it stands in a line.
-    return line.replace("##[", "## [")
+    return _COMMANDS.sub(lambda found: f"{found[2]}: " if found[1] is None else f"## {found[1]}[", line)
 
 
 def tail(path: Path, lines: int, part: str = "") -> list[str]:
@@ -95,7 +119,7 @@ def tail(path: Path, lines: int, part: str = "") -> list[str]:
     With `part`, the name of one, those of what it wrote in its latest attempt, where that is in the log.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             start, end = _block(file, part) if part else (0, file.seek(0, 2))
             start = max(start, end - TAIL_BYTES)
             file.seek(start)
@@ -105,11 +129,16 @@ def tail(path: Path, lines: int, part: str = "") -> list[str]:
     return [clean(line) for line in text.rstrip().split("\n")[-lines:]] if text.strip() else []
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Of a pipe that somebody has laid under the name of a log, nobody would ever open the other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _block(file: BinaryIO, part: str) -> tuple[int, int]:
     """Where the last block of a log with the header line of this part begins and ends; all of it if there is none."""
     at = start = end = 0
     inside = False
-    for line in file:
+    for line in iter(lambda: file.readline(TAIL_BYTES), b""):  # a line may be as long as the log
         if header := _HEADER.match(line):
             end = at if inside else end
             inside = header[1] == part.encode()

@@ -20,7 +20,11 @@ class KnownTests:
 
     __test__ = False
 
-    def __init__(self, group: str, attempt: int, notify: Tell, part: str = "") -> None:
+    def __init__(
+        self, group: str, attempt: int, notify: Tell, part: str = "", mask: Callable[[str], str] = str
+    ) -> None:
+        """`mask` is for those who cut a text short: half a secret would not be known for one afterwards."""
+        self.mask = mask
         self._group = group
         self._part = part
         self._attempt = attempt

@@ -5,14 +5,13 @@ never raises. `close` says what is wrong with the report as a whole, in words th
 plan"); empty: nothing, and every test that it promised has been told.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.model import TestResult, TestStatus
 from harness.results.known import KnownTests
-from harness.results.text import Excerpt, message_of, name_of
+from harness.results.text import Excerpt, message_of, name_of, span_of
 
 
 class Reader(Protocol):
@@ -50,9 +49,9 @@ class Sink:
             TestResult(
                 id=test,
                 status=status,
-                duration=seconds if math.isfinite(seconds) and seconds > 0 else 0.0,
-                message=message_of(message),
-                details=str(Excerpt(details)),
+                duration=span_of(seconds),
+                message=message_of(self.tests.mask(message)),
+                details=str(Excerpt(self.tests.mask(details))),
             )
         )
 

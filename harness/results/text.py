@@ -3,6 +3,12 @@
 LONGEST_NAME = 1000  # characters
 LONGEST_MESSAGE = 2000
 MOST_DETAILS = 64 * 1024
+LONGEST_SPAN = 1e9  # seconds
+
+
+def span_of(seconds: float) -> float:
+    """A duration that some clock may have measured: of one that cannot be, nothing is known."""
+    return seconds if 0 < seconds <= LONGEST_SPAN else 0.0
 
 
 def name_of(text: str) -> str:

@@ -124,7 +124,7 @@ class Dispatcher:
                 self._service_down(service, reason)
             case StartupFailed(reason):
                 self._startup_failed(reason)
-            case TimeUp(reason):
+            case TimeUp(reason) if not self._stopping:  # or it would hide why the run stops
                 self._halt(GLOBAL_TIMEOUT, fate=(Status.TIMED_OUT, reason), unstarted=reason)
             case JournalLost(reason):
                 self._halt(JOURNAL, fate=(Status.INTERRUPTED, reason), unstarted=reason)

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from harness import threads
 from harness.errors import InfrastructureError
 from harness.events import Warned
+from harness.masking import Secrets
 from harness.model import Plan, Service
 from harness.ports import PortChooser
 from harness.services.unit import Notify, NotNeeded, Unit
@@ -31,7 +32,8 @@ class Services:
     """The services `names` of the plan, and those that they depend on.
 
     `env` is the environment of the processes, to which each service's own is added; `files_log` gives the path of a
-    service's log. `values` holds what `{NAME.port}` and its like stand for, and is complete after `start`.
+    service's log, in which `secrets` are masked. `values` holds what `{NAME.port}` and its like stand for, and is
+    complete after `start`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Services:
         files_log: Callable[[str], Path],
         notify: Notify,
         run_id: str,
+        secrets: Secrets,
     ) -> None:
         self.values: dict[str, dict[str, str]] = {}
         self._notify = notify
@@ -55,6 +58,8 @@ class Services:
                 run_id=run_id,
                 env=env,
                 log=files_log(service.name),
+                log_limit=plan.log_limit,
+                secrets=secrets,
                 ports=ports,
                 values=self.values,
                 notify=notify,

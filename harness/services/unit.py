@@ -17,6 +17,8 @@ from typing import Protocol
 from harness import clock, threads
 from harness.errors import InfrastructureError, shortage
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
+from harness.logfile import LogFile
+from harness.masking import Secrets
 from harness.model import Service
 from harness.planning.substitute import substitute
 from harness.ports import LOOPBACK, Owner, PortChooser, is_taken, owner_of
@@ -116,6 +118,8 @@ class Unit:
         run_id: str,
         env: Mapping[str, str],
         log: Path,
+        log_limit: int | None,
+        secrets: Secrets,
         ports: PortChooser,
         values: MutableMapping[str, dict[str, str]],
         notify: Notify,
@@ -124,12 +128,14 @@ class Unit:
         self._service = service
         self._env = env
         self._log = log
+        self._log_limit = log_limit
+        self._secrets = secrets
         self._ports = ports
         self._values = values
         self._notify = notify
         self._marks = {"HARNESS_RUN_ID": run_id, "HARNESS_SERVICE": service.name}
         self._kind: Kind = (
-            Postgres(project=project, run_id=run_id, env=env)
+            Postgres(project=project, env=env)
             if service.kind == "postgres"
             else _Command(service, project, log, self._resolve)
         )
@@ -264,11 +270,20 @@ class Unit:
     def _spawn(self, argv: Sequence[str], stop_signal: int) -> _Process:
         own = {name: self._resolve(value) for name, value in self._service.env.items()}
         env = {**self._env, **own, **self._marks}
+        self._secrets.learn(own)
+        log = LogFile(str(self._log), self._secrets, limit=self._log_limit)
         with self._lock:
             if not self._needed:
                 raise NotNeeded
             try:
-                child = Child(argv, env=env, directory=self._kind.directory, log=self._log, user=self._kind.user)
+                child = Child(
+                    argv,
+                    env=env,
+                    directory=self._kind.directory,
+                    log=log,
+                    user=self._kind.user,
+                    grace=self._service.grace,
+                )
             except (OSError, ValueError) as error:
                 scarce = shortage(error)
                 cure = "" if scarce else "Check its `command` and `directory` in harness.toml."
@@ -282,6 +297,8 @@ class Unit:
 
     def _watch(self, process: _Process) -> None:
         returncode = process.child.wait(None)
+        if problem := process.child.log_problem:
+            self._notify(Warned(message=problem))
         with self._lock:
             process.returncode = returncode
             process.wake.set()

@@ -32,6 +32,14 @@ def test_no_plan_is_the_users_to_mend(project: Path) -> None:
         _ = Door.at(project, "local").plan
 
 
+def test_a_place_that_cannot_be_is_the_users_to_mend(project: Path) -> None:
+    (project / "loop").symlink_to("loop")
+    for place in (project / "loop", project / ("x" * 300)):
+        (project / "harness.toml").unlink(missing_ok=True)
+        with pytest.raises(UsageError, match=r"there is no harness\.toml"):
+            _ = Door.at(place, "local").project
+
+
 def test_environment_that_the_plan_lacks_is_refused(project: Path) -> None:
     with pytest.raises(UsageError, match='there is no environment "locl"'):
         _ = Door.at(project, "locl").plan
@@ -46,6 +54,8 @@ def test_environment_that_the_plan_lacks_is_refused(project: Path) -> None:
         ("[run]\nlog_dir = 3", "logs"),
         ("run = 3", "logs"),
         ("not toml", "logs"),
+        ("[run]\nlog_dir = 'out'\nx = " + "[" * 5000, "logs"),
+        ('[run]\nlog_dir = "out\\u0000"', "logs"),
     ],
 )
 def test_log_directory_is_known_where_the_plan_is_wrong(project: Path, plan: str, directory: str) -> None:

@@ -18,7 +18,7 @@ from harness.errors import (
     PlanError,
     UsageError,
 )
-from harness.run import STOPPING_SIGNALS
+from harness.signals import STOPPING
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/exit-codes.md"
 
@@ -28,7 +28,7 @@ def documented() -> dict[str, int]:
 
 
 def test_page_has_every_code_and_no_other() -> None:
-    signals = {signal.Signals(number).name: 128 + number for number in STOPPING_SIGNALS}
+    signals = {signal.Signals(number).name: 128 + number for number in STOPPING}
     assert documented() == {code.name: code.value for code in ExitCode} | signals
 
 

@@ -12,11 +12,12 @@ from typing import IO
 
 import pytest
 
-from harness.cli.logs import Harmless, goes_on, harmless, logs, offset_of_last
+from harness.cli.logs import Harmless, goes_on, logs, offset_of_last
 from harness.cli.runs import Watched
 from harness.errors import UsageError
 from harness.events import AttemptFinished, AttemptStarted, GroupFinished, RunFinished, ServiceStarted
 from harness.model import Group, GroupResult, Outcome, Status
+from harness.reporters.text import harmless
 
 from .conftest import FakeRun
 

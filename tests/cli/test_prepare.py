@@ -10,6 +10,7 @@ from past_runs import Ended, make_record
 
 from harness.cli.door import Door
 from harness.cli.prepare import Prepared, prepare
+from harness.errors import UsageError
 from harness.history import HISTORY_FILE, History
 
 PLAN = """
@@ -153,3 +154,13 @@ def test_shards_are_the_same_whatever_the_jobs_of_a_machine(tmp_path: Path) -> N
     history.close()
     for jobs in ("1", "8"):  # with 8 jobs, [a] and [b, c, d] would be as good
         assert shards(Door(tmp_path), parallel=True, jobs=jobs) == [["a", "d"], ["b", "c"]]
+
+
+def test_two_groups_that_would_share_their_files_are_refused(project: Callable[..., Door]) -> None:
+    door = project()
+    plan = door.project / "harness.toml"
+    # Both become __-36e1e2e8: the first eight digits of their hashes are the same.
+    plan.write_text(plan.read_text().replace('"long"', '"乏侄"').replace('"brief"', '"伀乷"'))
+    with pytest.raises(UsageError) as caught:
+        prepare(door, {})
+    assert caught.value.message == 'the groups "乏侄" and "伀乷" would have one log, __-36e1e2e8_….log'

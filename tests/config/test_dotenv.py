@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -66,5 +67,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.env").write_bytes(b"A=1\nB=\xff\n")
     with pytest.raises(UsageError, match=r"^dir\.env: Is a directory"):
         read_env_files(tmp_path, ["dir.env"])
+    os.mkfifo(tmp_path / "pipe.env")
+    with pytest.raises(UsageError, match=r"^pipe\.env: is no regular file"):
+        read_env_files(tmp_path, ["pipe.env"])
+    (tmp_path / "huge.env").touch()
+    os.truncate(tmp_path / "huge.env", 1 << 40)
+    with pytest.raises(UsageError, match=r"^huge\.env: is no regular file of at most 1 MiB"):
+        read_env_files(tmp_path, ["huge.env"])
     with pytest.raises(UsageError, match=r"^bad\.env:2: is not UTF-8"):
         read_env_files(tmp_path, ["bad.env"])

@@ -157,7 +157,7 @@ def test_a_dry_run_shows_the_command_of_each_file(harness: Harness) -> None:
     assert [line.rpartition(" ")[2] for line in commands] == ["test_a.py", "test_b.py"]
 
 
-def test_what_was_not_appended_when_the_harness_was_killed_stays_in_the_logs_of_the_parts(harness: Harness) -> None:
+def test_what_its_parts_wrote_is_in_its_log_though_the_harness_was_killed(harness: Harness) -> None:
     harness.plan(PLAN)
     for name in "ab":
         harness.write(f"test_{name}.py", ORPHAN)
@@ -165,12 +165,12 @@ def test_what_was_not_appended_when_the_harness_was_killed_stays_in_the_logs_of_
     harness.await_event(TestStarted, 2)
     os.kill(process.pid, signal.SIGKILL)
     ran = harness.finish(process)
-    for name in "ab":
-        own = ran.files.part_log(f"search/test_{name}.py").read_text()
-        assert own.startswith(f"=== search/test_{name}.py · attempt 1")
-        assert "test session starts" in own
-        assert harness.run("logs", f"search/test_{name}.py").stdout.startswith(own)
-    eventually(lambda: not harness.survivors(), "the end of the orphans")
+    eventually(lambda: not harness.survivors(), "the end of the orphans and of the guardian")
+    assert ran.statuses == {"search": "lost", "after": "not_run"}
+    blocks = ran.log("search").split("=== search/")[1:]
+    assert sorted(block[:9] for block in blocks) == ["test_a.py", "test_b.py"]
+    assert all("test session starts" in block for block in blocks)
+    assert not list(ran.files.run_dir.glob("part-*"))
 
 
 def test_it_stops_as_one(harness: Harness) -> None:

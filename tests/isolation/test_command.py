@@ -182,12 +182,12 @@ def test_a_secret_that_teardown_printed_is_not_shown(context: Context) -> None:
     ("line", "secrets", "secret"),
     [
         ("PLAIN=1", [], False),
-        ("MY_API_KEY=1", [], True),
-        ("db_password=1", [], True),
-        ("MY_API_KEY=1", ["OTHER"], False),
+        ("MY_API_KEY=k-12345678", [], True),
+        ("db_password=Pa55word", [], True),
+        ("MY_API_KEY=k-12345678", ["OTHER"], False),
         ("PLAIN=1", ["PLAIN"], True),
-        ("DSN=postgres://me:pw@host/db", [], True),
-        ("DSN=postgres://me:pw@host/db", ["OTHER"], True),
+        ("DSN=postgres://me:Pa55word@host/db", [], True),
+        ("DSN=postgres://me:Pa55word@host/db", ["OTHER"], True),
         ("DSN=postgres://me@host/db", [], False),
     ],
 )

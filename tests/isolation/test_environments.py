@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,25 @@ from harness.isolation.environments import Environments
 from harness.isolation.kept import kept_environment
 from harness.isolation.lease import Capacity, Context
 from harness.isolation.shared import Shared
+from harness.masking import Secrets
 from harness.model import Budget, Isolation, Job, Plan, Status
 from harness.process import Control
 from harness.pytest_plugin.harness_fixtures.budgets import known
+
+ENV = {"HOME": "/", "PLATFORM_KEY": "secret", "ADMIN_URL": "postgresql://root:root@h"}
 
 
 class Scene:
     """The environments of one run, whose kinds are boxes; `entries` are options of [isolation.NAME] by name."""
 
     def __init__(
-        self, project: Path, monkeypatch: pytest.MonkeyPatch, *, keep: bool = False, **entries: dict[str, Any]
+        self,
+        project: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        keep: bool = False,
+        left_behind: Callable[[], bool] = lambda: False,
+        **entries: dict[str, Any],
     ) -> None:
         self.kinds: dict[str, Boxes] = {}
         self.contexts: list[Context] = []
@@ -58,14 +68,17 @@ class Scene:
             resources={"heavy_resource": 3},
         )
         self.project = project
+        self.secrets = Secrets()
         self.environments = Environments(
             plan,
             list(entries),
             run_id="20260101_000000",
-            variables=lambda: {"OF_THE_RUN": "1"},
+            variables=lambda: {"OF_THE_RUN": "run-wide"},
             services=self.services,
             notify=self.events.append,
             keep=keep,
+            left_behind=left_behind,
+            secrets=self.secrets,
         )
 
     def job(self, group: str = "g", attempt: int = 1, *, isolate: tuple[str, ...] | None = None, **fields: Any) -> Job:
@@ -75,14 +88,13 @@ class Scene:
             attempt=attempt,
             slot=0,
             argv=("true",),
-            env={"HOME": "/", "PLATFORM_KEY": "secret", "ADMIN_URL": "postgresql://root:root@h"},
             directory="/",
             log="/dev/null",
             timeout=1.0,
             grace=1.0,
             statuses={0: Status.PASSED},
             isolate=tuple(self.environments._entries) if isolate is None else isolate,
-            **{"reports_tests": True} | fields,
+            **{"reports_tests": True, "env": ENV} | fields,
         )
 
     def start(self) -> "Scene":
@@ -108,8 +120,8 @@ Make = Callable[..., Scene]
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     made: list[Scene] = []
 
-    def make(*, keep: bool = False, **entries: dict[str, Any]) -> Scene:
-        made.append(Scene(tmp_path, monkeypatch, keep=keep, **entries))
+    def make(**options: Any) -> Scene:
+        made.append(Scene(tmp_path, monkeypatch, **options))
         return made[-1]
 
     yield make
@@ -354,10 +366,39 @@ def test_a_checked_group_is_told_of_what_it_touched(scene: Make) -> None:
     assert it.boxes() == set()
 
 
-def test_a_process_that_nobody_can_end_is_a_leak(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_process_that_is_left_running_is_ended_and_a_leak(scene: Make, checked: bool) -> None:
+    it = scene(box={"check": checked}, left_behind=lambda: True).start()
+    marks = {"HARNESS_RUN_DIR": str(it.project / "run_1"), "HARNESS_GROUP": "g", "HARNESS_ATTEMPT": "1"}
+    job = it.job(env={"HOME": "/", **marks})
+    inside = it.environments.enter(job, Control())
+    left = subprocess.Popen(["sleep", "1000"], env=inside.env, start_new_session=True)
+    stranger = subprocess.Popen(["sleep", "1000"], env=inside.env | {"HARNESS_ATTEMPT": "2"}, start_new_session=True)
+    how = it.environments.leave(inside, Status.PASSED)
+    assert how.leaked
+    assert left.wait() == 0  # psutil has reaped it
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+    told = how.contaminates if checked else tuple(warning.message for warning in it.told(Warned))
+    assert len(told) == 1
+    assert f"process {left.pid} (sleep 1000), in a session of its own" in told[0]
+
+
+def test_nobody_looks_for_processes_where_none_was_left_behind(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = scene(box={}).start()
+    monkeypatch.delattr(module, "leftovers")
+    assert not it.environments.leave(it.environments.enter(it.job(), Control()), Status.PASSED).leaked
+
+
+def test_a_process_that_nobody_can_end_is_told(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     it = scene(box={"check": True}).start()
-    monkeypatch.setattr(module, "end", lambda *_marks: ["process 7 (immortal)"])  # no real process is
+    monkeypatch.setattr(module, "leftovers", lambda _marks: ["process 7 (immortal), started 1 s before"])
+    monkeypatch.setattr(module, "end", lambda _marks: ["process 7 (immortal)"])  # no real process is
     assert it.environments.leave(it.environments.enter(it.job(), Control()), Status.PASSED).leaked
+    assert [warning.message for warning in it.told(Warned)] == [
+        "g left process 7 (immortal) running, and it could not be ended"
+    ]
 
 
 def test_a_test_that_is_to_run_alone_waits_for_groups_that_are_no_pytest(scene: Make) -> None:
@@ -409,10 +450,17 @@ def test_capacities_are_those_of_the_kinds_that_have_one(scene: Make, monkeypatc
     it.environments.open()
     monkeypatch.setattr(Boxes, "capacity", lambda kind: Capacity(3, "3 boxes") if "other" in str(kind.place) else None)
     assert it.environments.ready() == {"other": Capacity(3, "3 boxes")}
-    assert it.contexts[0].variables == {"OF_THE_RUN": "1"}
+    assert it.contexts[0].variables == {"OF_THE_RUN": "run-wide"}
 
 
 def test_a_project_that_cannot_be_written_is_refused_before_anything_starts(scene: Make, tmp_path: Path) -> None:
     (tmp_path / ".harness").write_text("in the way")
     with pytest.raises(InfrastructureError, match="cannot make"):
         scene(box={}).environments.open()
+
+
+def test_the_platforms_key_is_a_secret_whatever_its_variable_is_called(scene: Any) -> None:
+    made = scene(box={"key_variable": "OF_THE_RUN"})
+    made.start()
+    assert made.secrets.text("run-wide") == "***"
+    made.environments.close()

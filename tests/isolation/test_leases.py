@@ -16,6 +16,7 @@ from harness.isolation.journal import Journal, all_standing
 from harness.isolation.lease import Context, Kind
 from harness.isolation.leases import Leases
 from harness.isolation.sweep import Swept, sweep, sweep_expired
+from harness.masking import Secrets
 
 
 class World:
@@ -26,7 +27,7 @@ class World:
         self.kind = Boxes(context, context.project / "boxes")
         self.events: list[AnyEvent] = []
         self.journal = Journal.open(self.journals, context.run_id)
-        self.leases = Leases(self.journal, {"box": self.kind}, self.events.append)
+        self.leases = Leases(self.journal, {"box": self.kind}, self.events.append, Secrets())
 
     def told(self, kind: type) -> list[AnyEvent]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -3,7 +3,14 @@
 import pytest
 
 from harness.errors import InfrastructureError
-from harness.isolation.options import origin_of, problem_of, resolved, services_of, variables_of
+from harness.isolation.options import (
+    origin_of,
+    problem_of,
+    resolved,
+    secret_variables_of,
+    services_of,
+    variables_of,
+)
 from harness.model import Isolation
 
 SERVICES = {"web": {"url": "http://127.0.0.1:80", "port": "80"}}
@@ -60,3 +67,11 @@ def test_an_address_is_known_again_without_being_told() -> None:
     assert origin == origin_of(made, {"PASSWORD": "a"})
     assert origin != origin_of(made, {"PASSWORD": "b"})
     assert origin != origin_of(entry(dsn="postgresql://u@h/db"), {})
+
+
+def test_which_variables_hold_its_secrets() -> None:
+    headers = {"X-Api-Key": "${API} {key}", "Accept": "${ACCEPT}", "X-Plain": "plain"}
+    options = {"key_variable": "KEY", "base_url": "${BASE}", "headers": headers}
+    entry = Isolation(name="e", kind="tenant", options=options)
+    assert secret_variables_of(entry) == {"KEY", "API"}
+    assert secret_variables_of(Isolation(name="e", kind="tmpdir")) == frozenset()

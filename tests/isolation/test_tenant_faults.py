@@ -334,6 +334,28 @@ def breaks_off(handler: Handler) -> None:
     handler.connection.close()
 
 
+def chunks(data: bytes) -> Misbehaviour:
+    """An answer in chunks, of which these are the first bytes."""
+
+    def behave(handler: Handler) -> None:
+        handler.send_response(201)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(data)
+        handler.connection.close()
+
+    return behave
+
+
+def lies_about_its_length(handler: Handler) -> None:
+    handler.send_response(201)
+    handler.send_header("Content-Length", "-5")
+    handler.send_header("Content-Encoding", "gzip")
+    handler.end_headers()
+    handler.wfile.write(b"{")
+    handler.connection.close()
+
+
 HOSTILE: dict[str, tuple[Misbehaviour, str]] = {
     "html": (says(b"<html>", 201), "is not JSON"),
     "empty": (says(b"", 201), "is not JSON"),
@@ -351,6 +373,10 @@ HOSTILE: dict[str, tuple[Misbehaviour, str]] = {
     "long": (says({"keys": [{"secret": "a" * 200_000}], "id": 1}, 201), "is too long"),
     "the platform's key": (says({"keys": [{"secret": f"x{KEY}"}], "id": 1}, 201), "is the platform's own key"),
     "elsewhere": (fails(307, Location="http://me:pw@else.example/?x=1"), "a redirect, to else.example, is not"),
+    "nowhere": (fails(307, Location="http://[::1"), "a redirect, to another path, is not"),
+    "no chunk": (chunks(b"zz\r\n{}"), "broke off"),
+    "endless chunk": (chunks(b"f" * 70_000), "broke off"),
+    "wrong length": (lies_about_its_length, "is not JSON"),
     "nameless": (fails(518, {"error": 7}), ": 518 (try 2 of 2)"),
     "unheard of": (says(b"", 299), "is not JSON"),
 }

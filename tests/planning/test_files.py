@@ -64,6 +64,24 @@ def test_entries_that_are_wrong(
     assert message in problems[0]
 
 
+def test_links_that_lead_upward_make_no_endless_tree(
+    tree: Path, load: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sub/up", "sub/again"):
+        (tree / name).symlink_to(tree)
+    assert list(load(plan("['**/test_c.py']")).groups[0].tests) == ["sub/test_c.py"]
+    assert len(load(plan("['sub/*/*/test_c.py']")).groups[0].tests) == 2, "links are followed where nobody wrote **"
+    monkeypatch.setattr("harness.planning.files._MOST_ENTRIES", 1000)
+    for pattern in ("*/" * 30 + "*.py", "*/" * 3000 + "x"):
+        (problem,) = refused(plan(f"['{pattern}']"))
+        assert "it leads through more than 1,000 files and directories" in problem
+
+
+def test_every_file_is_found_once_however_many_ways_lead_to_it(tree: Path, load: Any) -> None:
+    assert tree
+    assert list(load(plan("['**/**/**/test_d.py']")).groups[0].tests) == ["sub/deep/test_d.py"]
+
+
 def test_classes_of_one_file_may_go_to_different_groups(tree: Path, load: Any, refused: Any) -> None:
     assert tree
     assert load(plan("['test_a.py::A']", "['test_a.py::B']")).groups[1].tests == ("test_a.py::B",)
@@ -84,6 +102,13 @@ def test_tests_are_below_the_test_root(tree: Path, load: Any, refused: Any) -> N
     assert load(plan("['test_c.py']", run="test_root = 'sub'")).groups[0].tests == ("test_c.py",)
     (problem,) = refused(plan("['test_a.py']", run="test_root = 'sub'"))
     assert '"test_a.py" is not there' in problem
+
+
+@pytest.mark.parametrize("entry", ["*.py", "-k x.py", "./-k x.py", "-k x.py::test_it"])
+def test_a_file_that_pytest_would_take_for_an_option_is_refused(tree: Path, refused: Any, entry: str) -> None:
+    (tree / "-k x.py").touch()
+    (problem,) = refused(plan(f"['{entry}']"))
+    assert "would be an option of pytest's" in problem
 
 
 @pytest.mark.parametrize("pattern", ["sub/**/*.py", "sub/**", "test_a.py", "./test_?.py"])

@@ -186,6 +186,8 @@ def test_a_plan_error_ends_with_exit_code_2(load: Any) -> None:
     [
         (b"[run]\ntimeout = '\xff'\n", "harness.toml:2: byte 0xff is not UTF-8; save the file as UTF-8"),
         (b"x = " + b"[" * 100_000, "harness.toml:1: values are nested too deeply"),
+        (b"\na" + b".a" * 100_000, "harness.toml:2: a name of more than 1000 parts, with dots between them"),
+        (b"x = {" + b"'a' . " * 100_000, "harness.toml:1: a name of more than 1000 parts, with dots between them"),
         (b"a = 1\nb = " + b"9" * 5000, "not TOML: Exceeds the limit"),
         (b"[run]\n[run]\n", "harness.toml:2: column 5: not TOML: Cannot declare ('run',) twice"),
         (b"x = [\n1,\n", "harness.toml:2: at the end: not TOML"),
@@ -193,6 +195,9 @@ def test_a_plan_error_ends_with_exit_code_2(load: Any) -> None:
         (GROUP.encode() + b'env = { X = "\\u0000" }', "env.X: holds a NUL character"),
         (GROUP.encode() + b"slots = 0x" + b"f" * 5000, "slots: a number of more than 64 bits is not a whole number"),
         (GROUP.encode() + b"timeout = nan", "timeout: nan is not a duration"),
+        (b"[run]\nlog_limit = 5", 'log_limit: 5 is not a size; write 500MB, 1GB or "unlimited"'),
+        (b"[run]\nlog_limit = '1KB'", 'log_limit: "1KB" is less than 10 KB'),
+        (b"[run]\nsecrets = ['A', 'B C']", 'secrets[1]: "B C" is not a variable, or a pattern such as *_KEY'),
         (GROUP.encode() + b"timeout = inf", "timeout: inf is not a duration"),
         (GROUP.encode() + b"timeout = 0x" + b"f" * 5000, "is not a duration"),
         (GROUP.encode() + b"timeout = 1979-05-27", "timeout: a date or time is not a duration"),
@@ -278,6 +283,7 @@ def test_a_chain_longer_than_the_stack_is_no_cycle(load: Any, refused: Any) -> N
     (problem,) = refused(chain("g4999"))
     assert problem.endswith("g2 → g1 → g0")
     assert "phases[0].groups[0].depends_on: groups wait for one another: g0 → g4999 → g4998" in problem
+    assert "g4991 → … 4981 more … → g9 →" in problem
 
 
 def test_the_nearest_plan_upward_is_found(tmp_path: Path) -> None:

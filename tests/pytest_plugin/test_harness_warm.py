@@ -796,6 +796,47 @@ def test_a_parent_that_dies_costs_no_group_its_tests(suite: WarmSuite) -> None:
     assert len(told) == 1
 
 
+GARBLED = """
+import json
+from harness_warm import parent
+
+def send(message, answer={answer!r}, whole=parent.Parent._send):
+    if "pid" in message:
+        parent.here._control.sendall(answer)
+    else:
+        whole(parent.here, message)
+
+if parent.here:
+    parent.here._send = send
+"""
+
+
+def answer(body: bytes) -> bytes:
+    return len(body).to_bytes(8, "big") + body
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\xff" * 8,
+        answer(b"no json"),
+        answer(b"\xff"),
+        answer(b"[]"),
+        answer(b"[" * 100_000),
+        answer(b"{}"),
+        *(answer(b'{"pid": ' + pid + b"}") for pid in (b"0", b"1", b"-1", b'"7"', b"null", b"9" * 30, b"true")),
+    ],
+)
+def test_a_parent_that_answers_nonsense_costs_no_group_its_tests(suite: WarmSuite, said: bytes) -> None:
+    """Least of all is a process ended that is none of ours."""
+    suite.write("conftest.py", GARBLED.format(answer=said))
+    suite.write("test_a.py", "def test_a(): pass")
+    with suite.warmed("test_a.py"):
+        ran = suite.run("test_a.py")
+    assert ran.outcome.status is Status.PASSED
+    assert "does not answer" in ran.cold_because
+
+
 def test_who_waits_for_a_parent_that_loads_for_ever_is_let_go(suite: WarmSuite) -> None:
     suite.write("conftest.py", "import time\ntime.sleep(600)")
     suite.write("test_a.py", "def test_a(): pass")

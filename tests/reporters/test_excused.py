@@ -127,7 +127,7 @@ def test_github_warns_instead_of_failing(history: Any, make_phase: Any) -> None:
     assert said.startswith(
         "### Integration tests passed\n\n0 of 3 groups passed, 1 cached, 2 failed in quarantine in 4.0 s, "
     )
-    assert "<summary>test&#95;pay.py::test&#95;card</summary>" in said
+    assert "<summary>test&#95;pay&#46;py&#58;&#58;test&#95;card</summary>" in said
 
 
 def report_of(history: Any) -> dict[str, Any]:

@@ -35,10 +35,10 @@ SUMMARY = """\
 | scenarios | – skipped   |         |            | financial failed                     |
 | mass      | – skipped   |         |            | RUN&#95;STRESS&#95;TESTS is not true |
 
-<details><summary>test&#95;pay.py::test&#95;refund</summary>
+<details><summary>test&#95;pay&#46;py&#58;&#58;test&#95;refund</summary>
 
 <pre>
-test&#95;pay.py:7: AssertionError
+test&#95;pay&#46;py&#58;7&#58; AssertionError
 </pre>
 
 </details>
@@ -67,12 +67,12 @@ def test_nothing_that_a_test_says_is_a_command(history: Any) -> None:
     assert history.said.splitlines() == [
         "::group::g,a:%250A\\n::error::x: the end of logs/" + history.files.group_log(name).name,
         "::stop-commands::TOKEN",
-        "::set-env::x",
+        ": :set-env::x",
         "## [error]y",
-        "  ::endgroup::",
+        "  : :endgroup::",
         "::TOKEN::",
         "::endgroup::",
-        "::error title=g%2Ca%3A%250A%0A%3A%3Aerror%3A%3Ax error::r%25\\n::error::z",
+        "::error title=g%2Ca%3A%250A\\n%3A%3Aerror%3A%3Ax error::r%25\\n::error::z",
     ]
 
 
@@ -89,3 +89,8 @@ def test_the_token_is_another_one_each_time(history: Any, make_phase: Any) -> No
 
 def test_foreign_text_in_the_step_summary_is_only_text() -> None:
     assert markdown("<b>|`*_[x](y)\n\x1b") == ("&#60;b&#62;&#124;&#96;&#42;&#95;&#91;x&#93;(y)&#92;n&#92;x1b")
+
+
+def test_nobody_is_mentioned_and_nothing_is_linked_in_the_step_summary() -> None:
+    assert markdown("@octocat #1") == "&#64;<!-- -->octocat &#35;<!-- -->1"
+    assert markdown("https://x.org www.x.org") == "https&#58;//x&#46;org www&#46;x&#46;org"

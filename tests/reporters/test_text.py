@@ -1,5 +1,7 @@
+import json
 from pathlib import Path
 
+import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +72,14 @@ def test_a_display_that_redraws_is_for_terminals_only(
         ("a\tb\x00\x07\x7f", "a       b"),
         ("\x9b31mred \x1b(Bx \x1bcy", "red x y"),
         ("\u202eabc\u2066", "abc"),
+        ("\u061ca\u200bb\u2060c\ufeff", "abc"),
+        ("\x1b]0;never ended", ""),
         ("##[error]x", "## [error]x"),
+        ("a ##vso[task.setvariable]x", "a ## vso[task.setvariable]x"),
+        ("::error::x", ": :error::x"),
+        ("\u00a0 ::error::x", "\u00a0 : :error::x"),
+        ("\x1b[1m\u200b::error::x", ": :error::x"),
+        ("a ::b::", "a ::b::"),
         ("y" * 501, "y" * 500 + "…"),
     ],
 )
@@ -84,6 +93,32 @@ def test_foreign_text_has_no_escapes_and_ends_no_line(foreign: str) -> None:
         assert "\x1b" not in made
         assert made.isprintable() or made.splitlines() in ([], [made])
         assert text.unpainted(made) == made
+        assert hostile.objections(made) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a\tb\n", "a\\tb\\n"),
+        ("\x1b[31m\x9b", "\\x1b[31m\\x9b"),
+        ("\u202ea\u200b\udcff", "\\u202ea\\u200b\\udcff"),
+        (" ::error::x", " : :error::x"),
+        ("##[x] ##teamcity[y]", "## [x] ## teamcity[y]"),
+        ("$(rm) <b> %s 中文", "$(rm) <b> %s 中文"),
+    ],
+)
+def test_a_name_is_one_line_in_which_everything_is_seen(name: str, expected: str) -> None:
+    assert text.printable(name) == expected
+
+
+def test_an_escape_that_never_ends_hides_no_further_line() -> None:
+    assert text.without_escapes("\x1b]0;hidden\nshown") == "\nshown"
+
+
+def test_json_for_a_console_holds_no_command_and_means_the_same() -> None:
+    told = {"##[error]": ["##vso[x]", "é\x7f\u202e"]}
+    assert hostile.objections(text.json_text(told)) == []
+    assert json.loads(text.json_text(told)) == told
 
 
 def test_a_tail_may_be_that_of_one_part(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Lines and texts: bounded, one line where one line is meant, and nothing lost that fits."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.model import TestStatus
+from harness.results import KnownTests, Sink
 from harness.results.lines import LONGEST_LINE, Lines
-from harness.results.text import MOST_DETAILS, Excerpt, message_of, name_of, visible
+from harness.results.text import LONGEST_MESSAGE, MOST_DETAILS, Excerpt, message_of, name_of, visible
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"x", b"\n"))))
@@ -72,3 +76,16 @@ def test_an_excerpt_keeps_both_ends(piece: int) -> None:
     gap = f"\n… {len(text) - MOST_DETAILS} characters left out …\n"
     assert str(excerpt) == text[:half] + gap + text[-half:]
     assert str(excerpt) == str(excerpt)
+
+
+def test_secrets_are_masked_before_a_text_is_cut() -> None:
+    told: list[Any] = []
+    sink = Sink(KnownTests("g", 1, told.append, mask=lambda text: text.replace("s3cr3t", "***")))
+    sink.add(
+        "a",
+        TestStatus.FAILED,
+        0.0,
+        "m" * (LONGEST_MESSAGE - 4) + "s3cr3t",
+        "d" * (MOST_DETAILS // 2 - 3) + "s3cr3t" + "d" * MOST_DETAILS,
+    )
+    assert "s3" not in told[-1].result.message + told[-1].result.details

@@ -24,6 +24,7 @@ import pytest
 from harness import installations
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceStarted
+from harness.masking import Secrets
 from harness.model import Plan, Ready, Service
 from harness.ports import PortChooser, is_taken
 from harness.services import Services, postgres
@@ -96,10 +97,11 @@ class Stage:
         return Services(
             Plan(project=str(self.project), phases=(), services=(service,)),
             ["db"],
-            env={"PATH": os.environ["PATH"], **env},
+            env={"PATH": os.environ["PATH"], "HARNESS_RUN_DIR": f"/logs/run_{self.run_id}", **env},
             files_log=lambda _: self.log,
             notify=self.events.put,
             run_id=self.run_id,
+            secrets=Secrets(),
         )
 
     @contextlib.contextmanager
@@ -331,7 +333,7 @@ class TestUsers:
     ) -> None:
         tmp_path.chmod(0o700)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        home = make_home(RUN, (65534, 65534))
+        home = make_home(f"/logs/run_{RUN}", (65534, 65534))
         try:
             assert tmp_path not in home.parents
             assert (home.stat().st_uid, home.stat().st_mode & 0o777) == (65534, 0o700)
@@ -519,13 +521,14 @@ class TestTrouble:
             files_log=lambda _: stage.log,
             notify=stage.events.put,
             run_id=stage.run_id,
+            secrets=Secrets(),
         )
         with pytest.raises(InfrastructureError, match="still waiting for the server to accept connections"):
             services.start()
 
 
 def test_the_state_of_another_try_is_not_its_own(tmp_path: Path) -> None:
-    server = Postgres(project=tmp_path, run_id=RUN, env={})
+    server = Postgres(project=tmp_path, env={})
     server.directory = str(tmp_path)
     state = tmp_path / "data" / "postmaster.pid"
     state.parent.mkdir()

@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from harness.errors import InfrastructureError
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
+from harness.masking import Secrets
 from harness.model import Plan, Ready, Service
 from harness.ports import PortChooser, is_taken
 from harness.services import Services
@@ -88,8 +90,10 @@ class Stage:
         self.fresh: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
         self.services: Services
 
-    def set(self, *services: Service, names: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Services:
-        plan = Plan(project=str(self.directory), phases=(), services=services)
+    def set(
+        self, *services: Service, names: tuple[str, ...] = (), env: dict[str, str] | None = None, **run: Any
+    ) -> Services:
+        plan = Plan(project=str(self.directory), phases=(), services=services, **run)
         self.services = Services(
             plan,
             names or [service.name for service in services],
@@ -97,6 +101,7 @@ class Stage:
             files_log=self.log,
             notify=self.notify,
             run_id="RUN",
+            secrets=Secrets(),
         )
         return self.services
 
@@ -415,6 +420,34 @@ class TestPorts:
             assert [event.port for event in stage.of(ServiceStarted)] == [port] * 3
             assert not any(map(is_alive, stage.pids))
             stage.events.clear()
+
+
+class TestLogs:
+    def test_secrets_of_its_own_and_too_much(self, stage: Stage) -> None:
+        service = Service(
+            name="api",
+            command=f"echo $API_KEY; seq 100000; {SAYS_UP}",
+            ready=UP,
+            env={"API_KEY": "key-{port}-of-it"},
+        )
+        with pytest.raises(InfrastructureError, match="ended with exit code 0"):
+            stage.set(
+                msgspec.structs.replace(service, command="echo $API_KEY; seq 100000; echo $API_KEY"), log_limit=100_000
+            ).start()
+        text = stage.log("api").read_text()
+        assert text.startswith("***\n1\n2\n")
+        assert text.endswith("\n100000\n***\n")
+        assert "left out here: log_limit is 100 KB\n" in text
+        assert len(text) <= 100_000
+
+    def test_a_problem_with_its_log_is_told(self, stage: Stage) -> None:
+        stage.log("api").symlink_to("/dev/full")
+        services = stage.set(Service(name="api", command=f"echo up; {FOREVER}"))
+        services.start()
+        services.stop()
+        assert [event.message for event in stage.of(Warned)] == [
+            f"cannot write the log {stage.log('api')}: No space left on device"
+        ]
 
 
 class TestLife:

@@ -24,7 +24,7 @@ from harness.isolation.ports.claims import (
     is_free,
     release_claim,
 )
-from harness.isolation.processes import listeners
+from harness.process.bearers import listeners
 
 _MOMENT = 0.2  # seconds in which a server that was killed closes its port
 

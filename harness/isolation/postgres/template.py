@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import InfrastructureError
-from harness.files import PRIVATE_DIRECTORY, write_atomically
+from harness.files import private_directory, write_atomically
 from harness.isolation.label import label_of
 from harness.isolation.lease import Context, Lease, new_token
 from harness.isolation.postgres.dump import dumped_schema
@@ -118,7 +118,7 @@ class Templates:
                 return kept
             dump = self._new_dump()
             try:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+                private_directory(path.parent)
                 write_atomically(path, f"-- harness: the schema {dump.schema}\n{dump.sql}".encode())
             except OSError:
                 pass  # it costs the next run its time

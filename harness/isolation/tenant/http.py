@@ -29,8 +29,9 @@ from urllib.parse import quote, urlsplit
 
 from harness import clock
 from harness.errors import InfrastructureError
-from harness.isolation.secrecy import gives_away
+from harness.isolation.options import PLAIN_HEADERS
 from harness.isolation.tenant.answers import pick
+from harness.masking.forms import gives_away
 
 if TYPE_CHECKING:
     from requests import Response
@@ -45,7 +46,6 @@ _UNDECIDED = (  # of 4xx: the same request may be carried out at another time, o
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
-_PLAIN_HEADERS = ("accept", "content-type", "user-agent")  # all others may carry a secret
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 
 
@@ -137,7 +137,7 @@ class Client:
 
     def shows(self, text: str) -> str:
         """The text, if it may be shown: it does not give the key away."""
-        secrets = [self.key, *(value for name, value in self.headers.items() if name.lower() not in _PLAIN_HEADERS)]
+        secrets = [self.key, *(value for name, value in self.headers.items() if name.lower() not in PLAIN_HEADERS)]
         return "(hidden: it holds the platform's key)" if any(gives_away(text, it) for it in secrets if it) else text
 
     @property
@@ -155,6 +155,7 @@ class Client:
             # A session of its own each time: connections and cookies of one tenant are no other tenant's.
             with requests.Session() as session:
                 session.trust_env = not _is_local(url)
+                session.get_redirect_target = _nowhere  # or it looks where a redirect leads, and fails where it cannot
                 own = requests.utils.get_auth_from_url(url)
                 session.auth = own if any(own) else _as_it_is
                 with session.request(
@@ -179,7 +180,9 @@ class Client:
         status = answer.status
         why = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
         if status // 100 == 3:
-            there = urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2] or "another path"
+            there = "another path"
+            with contextlib.suppress(ValueError):
+                there = urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2] or there
             why += f": a redirect, to {self.shows(there)}, is not followed, because the key would go along"
         elif said := _said(answer):
             why += f": {self.shows(said)[:200]}"
@@ -290,6 +293,10 @@ def _is_local(url: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _nowhere(_: object) -> None:
+    """Where a redirect leads, which is not followed."""
 
 
 def _as_it_is(request: Any) -> Any:

@@ -27,10 +27,10 @@ from typing import Any
 
 from harness.errors import InfrastructureError
 from harness.isolation.lease import BaseKind, Context, Lease, Made
-from harness.isolation.secrecy import secret_variables
 from harness.isolation.tenant.answers import flatten, pick, same, scalar, shape
 from harness.isolation.tenant.http import Answer, Client, Refused, Unheard
 from harness.isolation.tenant.names import NameLocks, name_of
+from harness.masking.choice import secret_variables
 
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _ASKED_AT = "asked_at"  # of the details: when the create was sent, wall time

@@ -74,7 +74,7 @@ def write_spec(
     spec = {"name": name, "concurrent": concurrent, "requests": requests, "window": float(window)}
     data = json.dumps(spec).encode()
     path = Path(directory, file_name(name), "spec.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists() and path.read_bytes() == data:
         return
     handle, temporary = tempfile.mkstemp(prefix=".spec.", dir=str(path.parent))
@@ -207,7 +207,7 @@ class Hold:
 
     def _take_place(self, count: int, deadline: float | None, blocking: bool) -> Generator[float, None, Lock]:
         home = self._budget.directory / f"places-{count}"
-        home.mkdir(exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
         with closing(take_place(home, count, blocking=blocking)) as steps:
             while True:
                 try:

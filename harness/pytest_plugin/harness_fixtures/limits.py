@@ -57,7 +57,7 @@ def _directory(config: pytest.Config) -> Path:
         budgets = {name: _bounds(name, bounds) for name, bounds in _read(plan).items()}
     except (OSError, ValueError) as error:
         pytest.fail(f"{plan}: {error}", pytrace=False)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, bounds in budgets.items():
         write_spec(directory, name, *bounds)
     return directory

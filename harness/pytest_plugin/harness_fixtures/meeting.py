@@ -172,7 +172,7 @@ class _Row:
 
     def __init__(self, directory: Path) -> None:
         running = directory / "running"
-        running.mkdir(exist_ok=True)
+        running.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=str(running))
         os.close(handle)
         self.path = Path(name)
@@ -304,7 +304,7 @@ class _Meeting:
 
 
 def _take_heavy(directory: Path) -> Lock:
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     count = int(os.environ.get("HARNESS_HEAVY", "1"))
     steps = take_place(directory, count, blocking=True)
     with closing(steps):

@@ -10,9 +10,8 @@ import psutil
 import pytest
 from projects import eventually
 
-from harness.isolation.processes import describe, end, leftover_processes, listeners
+from harness.process.bearers import attempt_marks, describe, end, leftovers, listeners
 
-RUN = "20260101_000000"
 SLEEP = "import time; print(flush=True); time.sleep(1000)"
 LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); s.accept()"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(1000)"
@@ -38,9 +37,8 @@ class Starter:
     """Starts processes with the marks of one attempt, but for what `changed` says."""
 
     def __init__(self, shared: str) -> None:
-        self.attempt = (RUN, "my group", 2, shared)
-        self.marks = {"HARNESS_RUN_ID": RUN, "HARNESS_GROUP": "my group", "HARNESS_ATTEMPT": "2"}
-        self.marks["HARNESS_SHARED"] = shared
+        self.marks = {"HARNESS_GROUP": "my group", "HARNESS_ATTEMPT": "2"}
+        self.marks |= {"HARNESS_RUN_DIR": f"{shared}/run_1", "HARNESS_SHARED": shared}
         self.started: list[subprocess.Popen[str]] = []
 
     def start(
@@ -65,55 +63,55 @@ def starter(tmp_path: os.PathLike[str]) -> Iterator[Starter]:
     for process in starter.started:
         process.kill()
         process.communicate()
-    end(*starter.attempt)
+    end(starter.marks)
 
 
 def test_a_daemon_is_found_with_its_session_and_age(starter: Starter) -> None:
     process, _ = starter.start(SLEEP)
-    (said,) = leftover_processes(*starter.attempt)
+    (said,) = leftovers(starter.marks)
     assert said.startswith(f"process {process.pid} ({sys.executable} -S -c import time")
     assert ", in a session of its own, started 0 s before" in said or " started 1 s before" in said
 
 
 def test_what_stays_in_our_session_is_not_said_to_have_its_own(starter: Starter) -> None:
     starter.start(SLEEP, new_session=False)
-    (said,) = leftover_processes(*starter.attempt)
+    (said,) = leftovers(starter.marks)
     assert "session" not in said
 
 
 def test_the_ports_on_which_it_listens_are_found(starter: Starter) -> None:
     process, port = starter.start(LISTEN)
-    _, said = leftover_processes(*starter.attempt)
+    _, said = leftovers(starter.marks)
     assert said == f"port {port} is listened on by {describe(psutil.Process(process.pid))}"
     assert listeners({int(port)}) == {int(port): describe(psutil.Process(process.pid))}
 
 
-@pytest.mark.parametrize("mark", ["HARNESS_RUN_ID", "HARNESS_GROUP", "HARNESS_ATTEMPT", "HARNESS_SHARED"])
+@pytest.mark.parametrize("mark", ["HARNESS_RUN_DIR", "HARNESS_GROUP", "HARNESS_ATTEMPT", "HARNESS_SHARED"])
 def test_what_bears_another_mark_is_somebody_elses(starter: Starter, mark: str) -> None:
     process, _ = starter.start(SLEEP, {mark: "1"})
-    assert leftover_processes(*starter.attempt) == []
-    assert end(*starter.attempt) == []
+    assert leftovers(starter.marks) == []
+    assert end(starter.marks) == []
     assert process.poll() is None
 
 
 def test_each_part_of_a_group_has_its_own(starter: Starter) -> None:
     process, _ = starter.start(SLEEP, {"HARNESS_PART": "a.py"})
-    assert leftover_processes(*starter.attempt, part="b.py") == []
-    assert end(*starter.attempt, part="b.py") == []
+    assert leftovers(starter.marks | {"HARNESS_PART": "b.py"}) == []
+    assert end(starter.marks | {"HARNESS_PART": "b.py"}) == []
     assert process.poll() is None
-    (said,) = leftover_processes(*starter.attempt, part="a.py")
+    (said,) = leftovers(starter.marks | {"HARNESS_PART": "a.py"})
     assert said.startswith(f"process {process.pid} ")
-    assert end(*starter.attempt, part="a.py") == []
+    assert end(starter.marks | {"HARNESS_PART": "a.py"}) == []
     assert process.wait() == 0
 
 
 def test_this_process_is_not_found_though_it_bears_the_marks() -> None:
     """As when the harness runs inside a group of another harness."""
     script = (
-        "from harness.isolation.processes import end, leftover_processes;"
-        f"print(leftover_processes('{RUN}', 'g', 1, 'x'), end('{RUN}', 'g', 1, 'x'))"
+        "import os; from harness.process.bearers import attempt_marks, end, leftovers;"
+        "marks = attempt_marks(os.environ); print(leftovers(marks), end(marks))"
     )
-    marks = {"HARNESS_RUN_ID": RUN, "HARNESS_GROUP": "g", "HARNESS_ATTEMPT": "1", "HARNESS_SHARED": "x"}
+    marks = {"HARNESS_RUN_DIR": "x", "HARNESS_GROUP": "g", "HARNESS_ATTEMPT": "1"}
     argv = [sys.executable, "-c", script]
     assert subprocess.run(argv, env=os.environ | marks, capture_output=True, text=True).stdout == "[] []\n"
 
@@ -122,14 +120,14 @@ def test_what_was_just_killed_is_no_leftover(starter: Starter) -> None:
     for _ in range(5):
         process, _ = starter.start(SLEEP)
         process.send_signal(signal.SIGKILL)  # and not waited for: it may be running still
-        assert leftover_processes(*starter.attempt) == []
+        assert leftovers(starter.marks) == []
 
 
 @pytest.mark.parametrize("script", [SLEEP, STUBBORN, HYDRA], ids=["quiet", "stubborn", "hydra"])
 def test_all_of_it_is_ended(starter: Starter, script: str) -> None:
     process, _ = starter.start(script)
-    assert end(*starter.attempt) == []
-    assert leftover_processes(*starter.attempt) == []
+    assert end(starter.marks) == []
+    assert leftovers(starter.marks) == []
     assert not psutil.pid_exists(process.pid)
 
 
@@ -137,7 +135,7 @@ def test_a_stopped_one_gets_its_sigterm(starter: Starter) -> None:
     process, _ = starter.start(POLITE)
     process.send_signal(signal.SIGSTOP)
     eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "a stopped process")
-    assert end(*starter.attempt) == []
+    assert end(starter.marks) == []
     assert process.stdout
     assert process.stdout.read() == "asked to end\n"
 
@@ -149,3 +147,34 @@ def test_a_long_command_is_cut_and_made_printable(starter: Starter) -> None:
     assert said.isprintable()
     assert r"#\x1b[31m\nimport" in said
     assert said.endswith("…)")
+
+
+def test_marks_that_tell_of_no_run_are_refused() -> None:
+    """Every process of the machine would bear them."""
+    for marks in ({}, {"HARNESS_GROUP": "g"}, {"HARNESS_RUN_DIR": "", "HARNESS_SHARED": ""}):
+        with pytest.raises(ValueError, match="these marks are no run's"):
+            end(marks)
+    assert attempt_marks({"HARNESS_GROUP": "g", "HOME": "/"}) == {"HARNESS_GROUP": "g"}
+
+
+def test_a_session_has_its_own_grace_and_its_members_need_no_marks(starter: Starter) -> None:
+    cleared, _ = starter.start(SLEEP, dict.fromkeys(starter.marks, "another's"))
+    stubborn, _ = starter.start(STUBBORN)
+    assert end(starter.marks, {cleared.pid: 0.0, stubborn.pid: 0.3}) == []
+    assert (cleared.poll(), stubborn.poll()) == (0, 0)  # psutil has reaped them
+
+
+def test_who_starts_the_next_and_ends_is_caught(starter: Starter) -> None:
+    hare = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(flush=True)
+while True:
+    time.sleep(0.01)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+"""
+    starter.start(hare)
+    assert end(starter.marks) == []
+    assert leftovers(starter.marks) == []

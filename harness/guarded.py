@@ -1,0 +1,77 @@
+"""A run that is watched over: whatever kills the harness, somebody is left to end its processes and say how it ended.
+
+That is the guardian (guardian.py), or, where that has been killed too, the next run or `gc` (recovery.py).
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import harness
+from harness.process import Leader, Sessions, told
+from harness.unfinished import Facts, Unfinished, begin
+
+_NOBODY = "should the harness be killed, nobody will end what it has started"
+
+
+@contextmanager
+def guarded(facts: Facts, is_finished: Callable[[], bool], warn: Callable[[str], None]) -> Iterator[None]:
+    """Around a run. Once it has come to its end, and `is_finished` says so, there is nothing left to be done for it.
+
+    `warn` is told where nobody can watch over it: that is no reason not to run.
+    """
+    try:
+        unfinished = begin(facts)
+    except OSError as error:
+        warn(f"{_NOBODY}: cannot write {facts.project}/.harness: {error.strerror or error}")
+        yield
+        return
+    try:
+        with _guardian(unfinished, warn):
+            yield
+            if is_finished():
+                unfinished.finished()
+    finally:
+        unfinished.close()
+
+
+@contextmanager
+def _guardian(unfinished: Unfinished, warn: Callable[[str], None]) -> Iterator[None]:
+    alive, ours = os.pipe()
+    try:
+        sessions = Sessions()
+        inherited = (unfinished.lock, sessions.fileno(), alive)
+        leader = _start(unfinished, inherited)
+    except OSError as error:
+        warn(f"{_NOBODY}: its guardian cannot be started: {error}")
+        leader = None
+    finally:
+        os.close(alive)
+    if leader is None:
+        os.close(ours)
+        yield
+        return
+    try:
+        with told(sessions):
+            yield
+    finally:
+        leader.reap()
+        sessions.close()
+        os.close(ours)
+
+
+def _start(unfinished: Unfinished, inherited: tuple[int, ...]) -> Leader:
+    # -P, and a path of our own: no module in the user's directory may come first.
+    argv = [sys.executable, "-P", "-m", "harness.guardian", str(unfinished.path), *map(str, inherited)]
+    house = str(Path(harness.__file__).parent.parent)
+    env = dict(os.environ) | {
+        "HARNESS_RUN_DIR": str(unfinished.facts.files.run_dir),
+        "PYTHONPATH": os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH", "")])),
+    }
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        return Leader.start(argv, env=env, directory="/", output=nowhere, inherited=inherited, pauses=False)
+    finally:
+        os.close(nowhere)

@@ -1,0 +1,50 @@
+"""Which sessions of ours there are, in a file that outlives us: for the guardian, who has to end them if we die.
+
+A slot each: the leader and the seconds that it has between SIGTERM and SIGKILL. The file has no name, so it is gone
+with the last process that has it open, and nothing has to be sent or received while all is well.
+"""
+
+import os
+import struct
+import tempfile
+import threading
+
+_SLOT = struct.Struct("=id")
+_FREE = _SLOT.pack(0, 0.0)
+
+
+class Sessions:
+    """Thread-safe. A leader is added as soon as it is there, and removed before it is reaped."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._file = tempfile.TemporaryFile(prefix="harness-", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._lock = threading.Lock()
+        self._free: list[int] = []
+        self._slots: dict[int, int] = {}  # by leader
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def add(self, leader: int, grace: float) -> None:
+        with self._lock:
+            slot = self._free.pop() if self._free else len(self._slots)
+            self._slots[leader] = slot
+            os.pwrite(self._file.fileno(), _SLOT.pack(leader, grace), slot * _SLOT.size)
+
+    def remove(self, leader: int) -> None:
+        """Without effect for one that is not there."""
+        with self._lock:
+            if (slot := self._slots.pop(leader, None)) is not None:
+                self._free.append(slot)
+                os.pwrite(self._file.fileno(), _FREE, slot * _SLOT.size)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_sessions(descriptor: int) -> dict[int, float]:
+    """Leader -> grace."""
+    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    whole = len(data) - len(data) % _SLOT.size
+    return {leader: grace for leader, grace in _SLOT.iter_unpack(data[:whole]) if leader}

@@ -1,0 +1,86 @@
+"""Cases 8, 9 and 10: kill -9 of the harness, and of whatever watches it, at any moment of a run."""
+
+import random
+import time
+
+import pytest
+from faults.killing import BOX, await_silence, boxes, guardians, kill_guardian, processes
+from faults.stage import Stage
+from projects import eventually
+
+GRACE = 1.0
+PATIENCE = 20.0  # seconds that the guardian's two may take on a machine that is busy
+STUBBORN = "trap '' TERM; touch up-$HARNESS_GROUP; while :; do sleep 1000; done"
+DAEMON = "setsid sh -c 'touch up-$HARNESS_GROUP; exec sleep 1000' >/dev/null 2>&1 & exec sleep 1000"
+
+
+def started(stage: Stage) -> int:
+    return len(list(stage.directory.glob("up-*")))
+
+
+def test_case_08_a_killed_harness_leaves_nothing_behind(stage: Stage) -> None:
+    stage.groups(STUBBORN, DAEMON, "true", "true", run=f'grace = "{GRACE}s"', head=BOX, more='isolate = ["box"]')
+    process = stage.start("test", "--parallel", "--jobs", "2")
+    eventually(lambda: started(stage) == 2, "two groups")
+    stage.kill(process)
+    await_silence(stage, GRACE + PATIENCE)
+    ran = stage.newest()
+    assert ran.statuses == {"g0": "lost", "g1": "lost", "g2": "not_run", "g3": "not_run"}
+    assert stage.run("gc").code == 0
+    stage.judge(inventory=lambda: boxes(stage))
+
+
+def test_case_08_the_next_start_sweeps_what_a_killed_run_had(stage: Stage) -> None:
+    stage.groups(STUBBORN, "true", run=f'grace = "{GRACE}s"', head=BOX, more='isolate = ["box"]')
+    process = stage.start("test", "--parallel", "--jobs", "1")
+    eventually(lambda: started(stage) == 1, "a group")
+    stage.kill(process)
+    ran = stage.run("test", "--groups", "g1")
+    assert (ran.code, ran.statuses) == (0, {"g1": "passed"}), ran.stderr
+    await_silence(stage, GRACE + PATIENCE)
+    stage.judge(inventory=lambda: boxes(stage))
+
+
+@pytest.mark.parametrize("cure", [("gc",), ("test", "--groups", "g2")], ids=["gc", "the next start"])
+def test_case_09_a_killed_harness_with_a_killed_guardian(stage: Stage, cure: tuple[str, ...]) -> None:
+    stage.groups(STUBBORN, DAEMON, "true", run=f'grace = "{GRACE}s"', head=BOX, more='isolate = ["box"]')
+    process = stage.start("test", "--parallel", "--jobs", "2")
+    eventually(lambda: started(stage) == 2, "two groups")
+    assert guardians(stage), "nothing watches the run"
+    kill_guardian(stage)
+    stage.kill(process)
+    assert stage.run(*cure).code == 0
+    assert not list(processes(stage)), "what it swept is gone when it returns"
+    first = min((stage.directory / "logs").glob("run_*"))
+    assert (first / "report.json").exists()
+    stage.judge(inventory=lambda: boxes(stage))
+
+
+def test_case_09_what_a_dead_run_was_is_told_to_the_next_one(stage: Stage) -> None:
+    stage.groups(STUBBORN, "true", run=f'grace = "{GRACE}s"')
+    process = stage.start("test", "--parallel", "--jobs", "1")
+    eventually(lambda: started(stage) == 1, "a group")
+    kill_guardian(stage)
+    stage.kill(process)
+    swept = stage.run("gc")
+    assert swept.code == 0
+    assert stage.newest().statuses == {"g0": "lost", "g1": "not_run"}
+    assert stage.newest().files.run_id in swept.stdout + swept.stderr, "it says which run it has brought to its end"
+    stage.judge()
+
+
+SHORT = ["sleep 0.1", "sleep 0.2", "exit 1", "sleep 0.05; true"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_case_10_a_kill_at_a_random_moment(stage: Stage, seed: int) -> None:
+    """Two hundred of them are in `make torture`."""
+    chance = random.Random(seed)
+    stage.groups(*SHORT, head=BOX, more='isolate = ["box"]')
+    process = stage.start("test", "--parallel", "--jobs", "2")
+    time.sleep(chance.uniform(0.0, 0.8))
+    if seed % 2:
+        kill_guardian(stage)
+    stage.kill(process)
+    assert stage.run("gc").code == 0
+    stage.judge(inventory=lambda: boxes(stage))

@@ -1,0 +1,77 @@
+"""A run's file in .harness/runs: there until it is finished, and nobody's only once all who attend to it have gone."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from harness.unfinished import UNFINISHED, Facts, abandoned, attend, begin
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Facts:
+    return Facts(
+        run_id="20260101_000000",
+        log_dir=str(tmp_path / "logs"),
+        project=str(tmp_path),
+        test_root=str(tmp_path),
+        here=str(tmp_path),
+        door="./exec.sh local",
+        history_runs=200,
+        writer="0a1b2c3d",
+    )
+
+
+def test_whoever_attends_to_it_keeps_others_away(facts: Facts, tmp_path: Path) -> None:
+    run = begin(facts)
+    assert abandoned(tmp_path) == []
+    run.close()
+    (found,) = abandoned(tmp_path)
+    assert (found.facts, found.path) == (facts, run.path)
+    assert abandoned(tmp_path) == []  # we attend to it now
+    found.finished()
+    found.close()
+    assert list(Path(tmp_path, UNFINISHED).iterdir()) == []
+
+
+def test_who_inherits_the_lock_attends_to_it_too(facts: Facts, tmp_path: Path) -> None:
+    run = begin(facts)
+    inherited = os.dup(run.lock)
+    run.close()
+    assert abandoned(tmp_path) == []
+    guardian = attend(run.path, inherited)
+    assert guardian
+    assert guardian.facts == facts
+    guardian.finished()
+    assert attend(run.path, inherited) is None
+    guardian.close()
+
+
+def test_one_whose_harness_died_before_it_was_written_is_removed(facts: Facts, tmp_path: Path) -> None:
+    run = begin(facts)
+    run.close()
+    run.path.write_bytes(run.path.read_bytes()[:-1])
+    assert abandoned(tmp_path) == []
+    assert list(Path(tmp_path, UNFINISHED).iterdir()) == []
+
+
+def test_the_oldest_comes_first_and_two_of_one_second_are_two(facts: Facts, tmp_path: Path) -> None:
+    for run_id in ("20260101_000002", "20260101_000001", "20260101_000001"):
+        begin(Facts(**{name: getattr(facts, name) for name in facts.__struct_fields__} | {"run_id": run_id})).close()
+    found = abandoned(tmp_path)
+    assert [run.facts.run_id for run in found] == ["20260101_000001", "20260101_000001", "20260101_000002"]
+    for run in found:
+        run.close()
+
+
+def test_others_cannot_read_it(facts: Facts) -> None:
+    run = begin(facts)
+    assert stat.S_IMODE(run.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(run.path.parent.stat().st_mode) == 0o700
+    run.close()
+
+
+def test_a_project_without_runs_has_none(tmp_path: Path) -> None:
+    assert abandoned(tmp_path) == []
+    assert not (tmp_path / ".harness").exists()
