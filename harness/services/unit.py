@@ -15,7 +15,7 @@ from signal import SIGTERM, Signals
 from typing import Protocol
 
 from harness import clock, threads
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, shortage
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.logfile import LogFile
 from harness.masking import Secrets
@@ -287,9 +287,9 @@ class Unit:
                     grace=self._service.grace,
                 )
             except (OSError, ValueError) as error:
-                raise InfrastructureError(
-                    f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
-                ) from error
+                scarce = shortage(error)
+                cure = "" if scarce else "Check its `command` and `directory` in harness.toml."
+                raise InfrastructureError(f"could not be started: {scarce or error}", cure) from error
             self._process = process = _Process(child, stop_signal)
         threads.start(self._watch, process, name=f"watch service {self._name}")
         return process
