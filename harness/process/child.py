@@ -56,12 +56,14 @@ class Child:
         self._log = log
         self._returncode: int | None = None
         self.pid = self._leader.pid
-        ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
+        ended = -1
         try:
+            ended = os.dup(self._leader.ended)  # of the thread's own: whoever waits may reap meanwhile
             self._pumping = threads.start(_move, pump, output, ended, log, name=f"output of {self.pid}")
         except BaseException:
             self._leader.reap()
-            os.close(ended)
+            if ended >= 0:
+                os.close(ended)
             pump.close()
             log.close()
             raise

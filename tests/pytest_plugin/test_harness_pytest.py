@@ -181,6 +181,20 @@ def test_what_each_test_used(suite: Suite) -> None:
     assert (memory.memory_growth or 0) > 50_000_000 > (nothing.memory_growth or 0)
 
 
+def test_a_peak_that_falls_is_no_growth(suite: Suite) -> None:
+    suite.write(
+        test_it="""
+            import sys
+
+            def test_it():
+                plugin = sys.modules["harness_pytest"]
+                plugin._peak_memory = lambda: 0
+        """
+    )
+    suite.run("test_it.py")
+    assert [(result.status, result.memory_growth) for result in suite.heard.results] == [("passed", 0)]
+
+
 def test_what_a_worker_runs_is_not_measured_by_its_controller(suite: Suite) -> None:
     pytest.importorskip("xdist")
     suite.write(test_it="def test_it(): pass")
