@@ -88,6 +88,8 @@ create = { path = "/c", body = { slug = "{name}" }, read = { IT = "it" } }
 delete = { path = "/d" }
 guard = { path = "/g", never_where = { live = true } }
 
+[isolation.tmpdir]
+
 [isolation.broken]
 kind = "command"
 setup = "cat bytes long >&2; exit 1"
@@ -110,7 +112,9 @@ def plan(address: str) -> str:
         command = ["bash", "-c", f"cat bytes; exit ${{CODE:-{number % 2}}}"]
         needs = {name: 1} if name in counted else {}
         beside = [] if number % 5 else [name]
-        parts += [group(name, command=command, needs=needs, parallel_group=beside, env={"X": hostile.EVERYTHING})]
+        isolate = ["tmpdir"] if name in hostile.DIRECTIONS else []
+        env = {"X": hostile.EVERYTHING}
+        parts += [group(name, command=command, needs=needs, parallel_group=beside, env=env, isolate=isolate)]
     parts += [group("tap", command="cat tap; exit 1", results="tap"), group("pytest", tests=[TEST_FILE])]
     parts += [group(name, command="true", isolate=[name]) for name in ("tenant", "broken", "made")]
     for name in hostile.NAMES[:20]:

@@ -581,7 +581,7 @@ class TestChild:
         began = time.monotonic()
         assert process.wait(None) == 3
         assert time.monotonic() - began < LONG
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert open_descriptors() <= before
         os.kill(int(log.read_text().strip(".\n")), signal.SIGKILL)
 

@@ -119,10 +119,15 @@ def _shard_run(files: RunFiles, events: Sequence[Stamped]) -> ShardRun:
 
 def _check_end(record: RunRecord) -> None:
     """Raises ValueError where the end of a run contradicts those of its groups: then it passes for nothing."""
-    for name, group in record.groups.items() if record.finished else ():
+    if record.finished is None:
+        return
+    code = record.finished.exit_code
+    if not 0 <= code <= 255:
+        raise ValueError(f"{code} is no exit code")
+    for name, group in record.groups.items():
         if group.result is None:
             raise ValueError(f"it is over, and does not say how group {name!r} ended")
-        if group.result.counts_as_failure and record.finished and not record.finished.exit_code:
+        if group.result.counts_as_failure and code == 0:
             raise ValueError(f"it says that it passed, and that group {name!r} {group.result.status}")
 
 

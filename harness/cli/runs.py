@@ -21,7 +21,12 @@ JUST_BEGUN = 60.0  # seconds that a run may have its directory and no event yet
 
 def newest(log_dir: Path) -> "Watched":
     """The run that was started last. Raises UsageError where there is none."""
-    runs = all_runs(log_dir)
+    try:
+        runs = all_runs(log_dir)
+    except OSError as error:
+        raise UsageError(
+            f"the logs cannot be read: {error.strerror}", f"{log_dir} should be their directory"
+        ) from error
     if not runs:
         raise UsageError(f"there is no run in {log_dir} yet", "the command `test` makes one")
     return Watched(runs[0])

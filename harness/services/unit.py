@@ -15,7 +15,7 @@ from signal import SIGTERM, Signals
 from typing import Protocol
 
 from harness import clock, threads
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, shortage
 from harness.events import AnyEvent, ServiceFailed, ServiceReady, ServiceStarted, ServiceStopped, Warned
 from harness.logfile import LogFile
 from harness.masking import Secrets
@@ -129,6 +129,7 @@ class Unit:
         self._env = env
         self._log = log
         self._log_limit = log_limit
+        self._log_problem = ""  # that has been told
         self._secrets = secrets
         self._ports = ports
         self._values = values
@@ -174,6 +175,7 @@ class Unit:
         self.interrupt()
         if self._process:
             self._process.child.stop(self._service.grace, self._process.stop_signal)
+            self._tell_of_log(self._process.child)
         self._settled.wait()
         with self._lock:
             was_announced, self._announced = self._announced, False
@@ -285,9 +287,9 @@ class Unit:
                     grace=self._service.grace,
                 )
             except (OSError, ValueError) as error:
-                raise InfrastructureError(
-                    f"could not be started: {error}", "Check its `command` and `directory` in harness.toml."
-                ) from error
+                scarce = shortage(error)
+                cure = "" if scarce else "Check its `command` and `directory` in harness.toml."
+                raise InfrastructureError(f"could not be started: {scarce or error}", cure) from error
             self._process = process = _Process(child, stop_signal)
         threads.start(self._watch, process, name=f"watch service {self._name}")
         return process
@@ -297,14 +299,20 @@ class Unit:
 
     def _watch(self, process: _Process) -> None:
         returncode = process.child.wait(None)
-        if problem := process.child.log_problem:
-            self._notify(Warned(message=problem))
+        self._tell_of_log(process.child)
         with self._lock:
             process.returncode = returncode
             process.wake.set()
             died = self._ready and self._needed
         if died:
             self._fail(f"ended with {_ending(returncode)} while it was needed")
+
+    def _tell_of_log(self, ended: Child) -> None:
+        """That it could not be written, once."""
+        with self._lock:
+            told, self._log_problem = self._log_problem, self._log_problem or ended.log_problem
+        if self._log_problem and not told:
+            self._notify(Warned(message=self._log_problem))
 
     def _fail(self, reason: str) -> None:
         with self._lock:

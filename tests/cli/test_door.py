@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.door import Door, complain
+from harness.cli.door import Door, caution, complain
 from harness.errors import HarnessError, InfrastructureError, PlanError, UsageError
 
 # Where things are
@@ -127,6 +127,12 @@ def test_complaint_in_colour(capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("FORCE_COLOR", "1")
     complain(UsageError("x"))
     assert capsys.readouterr().err == "\x1b[31merror:\x1b[0m x\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_warnings_are_inert(capsys: pytest.CaptureFixture[str]) -> None:
+    caution(["\x1b[2Ja\n::error::b ##[error]c"])
+    assert capsys.readouterr().err == "warning: \\x1b[2Ja\\n::error::b ## [error]c\n"
 
 
 def test_what_only_some_runs_need_is_not_loaded_for_all() -> None:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hostile
 import pytest
 
 from harness import bootstrap
+from harness.cli.main import cli, main
 from harness.errors import (
     ExitCode,
     HarnessError,
@@ -44,6 +46,24 @@ def test_page_has_every_code_and_no_other() -> None:
 )
 def test_errors_have_the_codes_of_the_page(error: HarnessError, name: str) -> None:
     assert error.exit_code == documented()[name]
+
+
+def test_a_bug_of_the_harness_is_told_without_letting_its_words_act(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> int:
+        raise RuntimeError("\x1b[2J\n::error::x ##[error]y")
+
+    monkeypatch.setattr(cli, "main", broken)
+    assert main() == ExitCode.INTERNAL
+    said = capsys.readouterr().err
+    assert "RuntimeError: \\x1b[2J\n" in said
+    assert said.endswith("this is a bug of the harness; please report it with the lines above\n")
+    assert hostile.objections(said) == []
+
+
+def test_what_tools_say_while_the_environment_is_made_is_inert() -> None:
+    assert bootstrap.visible("a\x1b[2J\nb\r\u202eé") == "a\\x1b[2J\nb\\r\\u202eé"
 
 
 def test_set_up_fails_as_infrastructure() -> None:

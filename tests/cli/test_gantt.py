@@ -27,6 +27,12 @@ def test_a_line_a_group_in_the_order_of_their_starts() -> None:
     ]
 
 
+def test_names_are_inert() -> None:
+    lines = drawn(phase("p\x1b[2J", "a\u202eb", "::c"), **{"a\u202eb": 10, "::c": 5})
+    assert lines[0].strip() == "p\\x1b[2J"
+    assert [line.split()[0] for line in lines[1:3]] == ["a\\u202eb", ":"]
+
+
 def test_many_groups_are_a_line_a_slot() -> None:
     groups = [f"g{number}" for number in range(MOST_LINES + 1)]
     lines = drawn(phase("p", *groups), jobs=2, width=60, **dict.fromkeys(groups, 1.0))

@@ -4,8 +4,6 @@ Exit code 0, or 2 with every problem on a line of its own, or, where every phase
 plans are tried each time, and ten thousand with the marker `slow`.
 """
 
-import contextlib
-import io
 import re
 import signal
 import subprocess
@@ -14,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import ended
 from hostile_plans import FILES, SMALL, bent, real_files, torn
-
-from harness.cli.main import main
 
 COMMANDS = (["list"], ["plan"], ["test", "--dry-run", "--parallel"])
 SOON = 30  # seconds, on a machine that is busy with other things; one that is not takes a tenth of a second
@@ -52,18 +49,6 @@ def _nothing_to_start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     signal.signal(signal.SIGALRM, before)
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> tuple[int, str]:
-    """The exit code of a command line, and what it said on stderr."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    monkeypatch.setattr(sys, "argv", ["harness", *words])
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        signal.setitimer(signal.ITIMER_REAL, SOON)
-        code = main()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    err.flush()
-    return code, err.buffer.getvalue().decode()  # type: ignore[attr-defined]
-
-
 def left_behind(project: Path) -> set[str]:
     return {str(path.relative_to(project)) for path in project.rglob("*")}
 
@@ -74,7 +59,9 @@ def judge(monkeypatch: pytest.MonkeyPatch, project: Path, content: bytes) -> set
     before = left_behind(project)
     codes = {}
     for words in COMMANDS:
-        code, said = ended(monkeypatch, words)
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+        code, said = ended(words, monkeypatch)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         assert code in (0, 2, 4), said
         if code == 2:
             problems, _, _ = said.partition("\n  ")  # a cure is indented

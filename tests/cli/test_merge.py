@@ -416,3 +416,40 @@ def test_commands_of_the_page_are_right(line: str, project: Path) -> None:
         shard = resolve(given, {}, load_plan(project, date(2026, 1, 31))).shard
         assert shard
         assert (shard.index, shard.count) == (2, 4)
+
+
+def says_twice_how_it_ended(shard: Shard) -> None:
+    shard.end("search", Status.PASSED)
+    shard.finish()
+
+
+def does_not_say_how_it_ended(shard: Shard) -> None:
+    lines = shard.files.events.read_bytes().splitlines(keepends=True)
+    shard.files.events.write_bytes(b"".join(lines[:-2]))
+    shard.finish()
+
+
+def passes_with_a_failure(shard: Shard) -> None:
+    content = shard.files.events.read_bytes()
+    shard.files.events.write_bytes(content.replace(b'"status":"passed"', b'"status":"failed"'))
+    shard.finish()
+
+
+@pytest.mark.parametrize(
+    ("contradict", "message"),
+    [
+        (says_twice_how_it_ended, "group 'search' goes on after its end"),
+        (does_not_say_how_it_ended, "it is over, and does not say how group 'search' ended"),
+        (passes_with_a_failure, "it says that it passed, and that group 'core' failed"),
+        (lambda shard: shard.finish(exit_code=-1), "-1 is no exit code"),
+        (lambda shard: shard.finish(exit_code=256), "256 is no exit code"),
+    ],
+)
+def test_a_shard_that_contradicts_itself_is_damaged(
+    call, shard: Make, project: Path, contradict: Callable[[Shard], object], message: str
+) -> None:
+    shard(1).finish()
+    contradict(shard(2))
+    with pytest.raises(InfrastructureError, match=message):
+        call(merge, "shards")
+    assert not (project / "logs").exists()

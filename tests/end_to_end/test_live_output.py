@@ -1,5 +1,13 @@
-"""Live output that comes faster than it is read."""
+"""Output that comes faster than it is read, and more of it than anybody keeps."""
 
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 from projects import Harness, eventually
 
 FLOOD = """
@@ -47,3 +55,55 @@ def test_once_it_is_read_what_comes_is_shown_again(harness: Harness) -> None:
     (harness.directory / "seen").touch()
     assert list(lines)[-1] == "✓ 1 group passed\n"
     assert harness.finish(process).code == 0
+
+
+ENDLESS = """
+    import os, sys
+    piece = {"lines": b"%099d\\n" % 7 * 640, "one line": b"x" * 65536}[sys.argv[1]]
+    left = int(sys.argv[2])
+    while left > 0:
+        left -= os.write(1, piece)
+    print("the end")
+    sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells the peak of another process's memory")
+@pytest.mark.parametrize("options", [(), ("--verbose",)], ids=["quiet", "verbose"])
+@pytest.mark.parametrize(("what", "size"), [("lines", 5_000_000_000), ("one line", 1_000_000_000)])
+def test_gigabytes_take_neither_memory_nor_disk(
+    harness: Harness, what: str, size: int, options: tuple[str, ...]
+) -> None:
+    harness.write("endless.py", ENDLESS)
+    harness.plan(f"""
+        [run]
+        log_limit = "20MB"
+        [[phases]]
+        name = "p"
+        [[phases.groups]]
+        name = "g"
+        command = ["python3", "endless.py", "{what}", "{size}"]
+    """)
+    process = harness.start("test", *options)
+    peaks: list[int] = []
+    watch = threading.Thread(target=watch_memory, args=(process, peaks))
+    watch.start()
+    ran = harness.finish(process)
+    watch.join()
+    assert ran.statuses == {"g": "failed"}
+    assert ran.status_file("g")["EXIT_CODE"] == "3"
+    log = ran.files.group_log("g").read_bytes()
+    assert len(log) <= 20_000_000
+    assert b"left out here: log_limit is 20 MB\n" in log
+    assert log.endswith(b"the end\n")
+    assert ran.files.main_log.stat().st_size < 25_000_000
+    assert max(peaks) < 100_000_000
+
+
+def watch_memory(process: "subprocess.Popen[str]", peaks: list[int]) -> None:
+    while process.poll() is None:
+        with suppress(OSError):  # it has been reaped meanwhile
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            peaks += [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+        time.sleep(0.01)

@@ -245,6 +245,13 @@ def test_the_environment_of_a_failure_is_kept_where_asked(scene: Make, status: S
     assert len(again.boxes()) == 2  # the next run leaves it alone
 
 
+@pytest.mark.parametrize("content", [b"", b'{"group": "g"', b'{"group": "\xff"}', b"[]", b'{"x":' + b"[" * 100_000])
+def test_a_torn_file_of_a_kept_environment_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".harness/kept").mkdir(parents=True)
+    (tmp_path / ".harness/kept/g.json").write_bytes(content)
+    assert kept_environment(tmp_path, "g") is None
+
+
 def test_the_command_that_opens_a_kept_environment_can_be_pasted(scene: Make) -> None:
     it = scene(keep=True, box={}).start()
     it.environments.leave(it.environments.enter(it.job(part="a b.py"), Control()), Status.FAILED)

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from boxes import box
 
-from harness.isolation.journal import Journal, dead_journals
+from harness.isolation.journal import Journal, all_standing, dead_journals
 
 OWNER = """
 import sys
@@ -85,6 +86,27 @@ def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path) -> None:
     with journal.path.open("ab") as file:
         file.write(b'{"did":"released","token":"' + first.token.encode())
     assert [token for token, _, _ in standing(tmp_path)] == [first.token, second.token]
+
+
+@pytest.mark.parametrize("token", ["../../src", "/home", "", "0123456789AB", "0" * 13])
+def test_what_a_foreign_journal_calls_no_token_names_nothing(tmp_path: Path, token: str) -> None:
+    """Directories are called by it, and are removed."""
+    lease = msgspec.json.encode(msgspec.structs.replace(box(), token=token))
+    line = b'{"did":"making","token":' + msgspec.json.encode(token) + b',"lease":' + lease + b"}\n"
+    (tmp_path / "20260101_000000-aa.jsonl").write_bytes(line)
+    assert standing(tmp_path) == []
+    assert all_standing(tmp_path) == {}
+
+
+def test_a_line_that_is_nested_too_deeply_costs_only_itself(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, "20260101_000000")
+    lease = box()
+    journal.making(lease, durable=False)
+    journal.close()
+    with journal.path.open("ab") as file:
+        file.write(b'{"did":"kept","token":"' + lease.token.encode() + b'","x":' + b"[" * 100_000 + b"\n")
+    assert standing(tmp_path) == [(lease.token, {}, False)]
+    assert list(all_standing(tmp_path)) == [lease.token]
 
 
 def test_what_must_be_durable_is_on_the_disk_before_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -321,6 +321,17 @@ def test_names_reasons_and_logs_are_inert(history: Any) -> None:
     assert "a\\x1b[2J\\n::error::x" in painted
 
 
+def test_what_is_said_of_a_service_is_inert(history: Any, make_phase: Any) -> None:
+    history.play_to(Console)
+    history.files.service_log("db").write_bytes(b"\x1b]0;t\x07::error::x ##[error]y\n")
+    history.start(make_phase("p", "a"))
+    history.service_failed("db", 5.0, "no\x1b[2J\n::error::x ##[error]y")
+    assert history.said.endswith(
+        "00:05.0  ✗ service     db failed: no\\x1b[2J\\n::error::x ## [error]y\n"
+        "    the end of logs/run_20250102_030405/service-db.log\n    │ : :error::x ## [error]y\n"
+    )
+
+
 def test_a_service_that_fails_shows_its_log(history: Any, make_phase: Any) -> None:
     history.play_to(Console)
     history.files.service_log("db").write_text("ready\nout of memory\n")

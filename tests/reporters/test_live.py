@@ -182,6 +182,15 @@ def test_the_rows() -> None:
     ]
 
 
+def test_names_in_the_rows_are_inert() -> None:
+    name = "a\x1b[2J\u202e\n"
+    snapshot = Snapshot(total=2, running=((name, "", 99.0),), resting=((name, None),))
+    assert list(map(unpainted, Live.rows(snapshot, 100.0)))[2:] == [
+        "  ▸ a\\x1b[2J\\u202e\\n         1.0 s  ",
+        "  ↻ a\\x1b[2J\\u202e\\n  tries again once nothing else runs",
+    ]
+
+
 def test_no_more_rows_than_fit() -> None:
     running = tuple((f"g{number}", "", 0.0) for number in range(64))
     rows = Live.rows(Snapshot(total=64, running=running), 1.0)

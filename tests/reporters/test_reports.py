@@ -249,6 +249,18 @@ def test_junit_names_tests_as_pytest_does(
     assert (case.classname or None, case.name) == (classname, name)
 
 
+def test_escape_sequences_are_left_out_of_junit(history: Any, make_phase: Any) -> None:
+    history.play_to(JUnit)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 0.0)
+    told = "\x1b[1;31mE  assert 0\x1b[0m\n\x1b]0;title\x07end"
+    history.test("a", 0.5, "t.py::test_\x1b[2Jb", "failed", told, told)
+    history.ends("a", 1.0, "failed", 1.0)
+    history.finish(1.0, 1)
+    [case] = next(iter(JUnitXml.fromfile(str(history.files.junit))))
+    assert (case.name, case.result[0].message, case.result[0].text) == ("test_b", *["E  assert 0\nend"] * 2)
+
+
 def test_reports_parse_whatever_a_test_printed(history: Any, make_phase: Any) -> None:
     everything = "".join(map(chr, range(0x300))) + "]]><script>&\ufffe\uffff\U0001f600"
     history.play_to(JUnit, JsonReport)

@@ -230,3 +230,28 @@ def test_what_stopped_the_run_first_is_what_is_told(phase: MakePhase, group: Mak
     assert run.give(ends("b", Status.FAILED)) == ["b failed"]
     assert run.give(ends("a", Status.INTERRUPTED))[0] == "a error: service db died"
     assert run.dispatcher.stopped_by == "SIGINT"
+
+
+def test_the_time_of_a_run_that_stops_already_changes_nothing(phase: MakePhase, ends: Ends) -> None:
+    run = Run(phase("p", "a", "b"), jobs=1)
+    run.give(Begin())
+    run.give(JournalLost("disk full"))
+    assert run.give(TimeUp("out of time")) == []
+    run.give(ends("a", Status.INTERRUPTED))
+    assert (run.dispatcher.stopped_by, run.dispatcher.exit_code) == ("journal", 3)
+
+
+def test_a_lost_attempt_is_not_tried_again_and_counts_as_infrastructure(
+    phase: MakePhase, group: Make, ends: Ends
+) -> None:
+    """Nobody knows whether it still runs somewhere."""
+    run = Run(phase("p", group("a", retries=3), group("b", after=("a",))))
+    run.give(Begin())
+    assert run.give(ends("a", Status.LOST)) == [
+        "a lost",
+        "b skipped: depends on a, which was lost",
+        "end of p",
+        "stop",
+    ]
+    assert run.dispatcher.exit_code == 3
+    assert run.give(ends("a")) == []

@@ -442,8 +442,9 @@ class TestLogs:
 
     def test_a_problem_with_its_log_is_told(self, stage: Stage) -> None:
         stage.log("api").symlink_to("/dev/full")
-        services = stage.set(Service(name="api", command=f"echo up; {FOREVER}"))
+        services = stage.set(Service(name="api", command=f"echo up; touch said; {FOREVER}"))
         services.start()
+        assert eventually((stage.directory / "said").exists)
         services.stop()
         assert [event.message for event in stage.of(Warned)] == [
             f"cannot write the log {stage.log('api')}: No space left on device"
