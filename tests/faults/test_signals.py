@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from faults.stage import Stage
+from projects import eventually
 
 from harness.events import SignalReceived
 
@@ -113,12 +116,20 @@ def test_case_06_under_nohup_the_run_goes_on(stage: Stage) -> None:
     stage.judge()
 
 
+def is_loading(process: "subprocess.Popen[str]") -> bool:
+    """Whether Python itself has started, and loads the harness: before that nobody but Python answers Ctrl-C."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    return process.poll() is not None or "/msgspec/" in maps.read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is known from /proc alone")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_cases_01_04_05_at_the_very_start_and_at_the_very_end(stage: Stage, number: int) -> None:
     """Whatever the moment: either the run says that it was stopped, or that it was over."""
     stage.groups("true")
     for delay in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
         process = stage.start("test")
+        eventually(lambda process=process: is_loading(process), "Python's own start")
         time.sleep(delay)  # any moment will do: this is not waiting for anything
         process.send_signal(number)
         assert stage.finish(process).code in (0, -number), "the harness ends by the signal, or had ended"

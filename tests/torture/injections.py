@@ -28,7 +28,8 @@ PLAN = """
     name = "bad"
     command = "exit 1"
 """
-HARNESS = [sys.executable, "-I", "-m", "harness", "test", "--parallel"]
+# -B: Python's own caches would be written the first time, and not the second.
+HARNESS = [sys.executable, "-IB", "-m", "harness", "test", "--parallel"]
 
 
 def injections(side_by_side: int, stride: int) -> Iterator[Result]:
