@@ -45,39 +45,47 @@ DURATIONS = [1.0, 2.0, 5.0]  # seconds
 Choose = Callable[[Sequence[Any]], Any]
 
 
-@st.composite
-def groups(draw: st.DrawFn, place: int, phase: str, earlier: list[str]) -> Group:
-    depends_on = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
+def some(choose: Choose, names: Sequence[str], most: int) -> tuple[str, ...]:
+    """So many of them at most, each once."""
+    return tuple(dict.fromkeys(choose(names) for _ in range(choose(range(most + 1))))) if names else ()
+
+
+def make_group(choose: Choose, place: int, phase: str, earlier: list[str]) -> Group:
+    needs = {name: choose(range(1, count + 1)) for name, count in RESOURCES.items() if choose([True, False])}
+    locks = {name: choose(list(LockMode)) for name in ("settings",) if choose([True, False, False])}
+    holds = {name: choose(range(1, it.total + 1)) for name, it in SUPPLIES.items() if choose([True, False, False])}
     return Group(
         name=f"g{place}",
         phase=phase,
         command="true",
-        depends_on=tuple(Dependency(group=name, after=draw(st.sampled_from(After))) for name in depends_on),
-        parallel_group=tuple(draw(st.lists(st.sampled_from(["ledger", "docker"]), unique=True, max_size=2))),
-        needs={name: draw(st.integers(1, count)) for name, count in RESOURCES.items() if draw(st.booleans())}
-        | {name: draw(st.sampled_from(LockMode)) for name in ("settings",) if draw(st.booleans())},
-        holds={name: draw(st.integers(1, it.total)) for name, it in SUPPLIES.items() if not draw(st.integers(0, 3))}
-        | draw(st.sampled_from([{}, {}, {}, {}, {}, {}, {}, {"redis": 5}])),
-        slots=draw(st.sampled_from([1, 1, 1, 2, 5])),
-        retries=draw(st.sampled_from([0, 0, 1, 2])),
-        retry_delay=draw(st.sampled_from([0.0, 1.0, 4.0])),
-        retry_alone=draw(st.booleans()),
-        services=tuple(draw(st.lists(st.sampled_from(["db", "web"]), unique=True))),
-        splittable=draw(st.sampled_from([False, False, True])),
-        tests=tuple(f"{file}.py" for file in "abcd"[: draw(st.integers(1, 4))]),
+        depends_on=tuple(Dependency(group=name, after=choose(list(After))) for name in some(choose, earlier, 2)),
+        parallel_group=some(choose, ["ledger", "docker"], 2),
+        needs=needs | locks,
+        holds=holds if choose(range(40)) else {"redis": SUPPLIES["redis"].total + 1},
+        slots=choose([1, 1, 1, 2, 5]),
+        retries=choose([0, 0, 1, 2]),
+        retry_delay=choose([0.0, 1.0, 4.0]),
+        retry_alone=choose([True, False]),
+        services=some(choose, ["db", "web"], 2),
+        splittable=choose([False, False, True]),
+        tests=tuple(f"{file}.py" for file in "abcd"[: choose(range(1, 5))]),
     )
+
+
+def make_plan(choose: Choose) -> list[Phase]:
+    phases, names = [], list[str]()
+    for number in range(choose(range(1, 4))):
+        made = []
+        for _ in range(choose(range(1, 9))):
+            made.append(make_group(choose, len(names), f"p{number}", list(names)))
+            names.append(made[-1].name)
+        phases.append(Phase(name=f"p{number}", sequential=choose([False, False, True]), groups=tuple(made)))
+    return phases
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> list[Phase]:
-    phases, names = [], list[str]()
-    for number in range(draw(st.integers(1, 3))):
-        made = []
-        for _ in range(draw(st.integers(1, 8))):
-            made.append(draw(groups(len(names), f"p{number}", list(names))))
-            names.append(made[-1].name)
-        phases.append(Phase(name=f"p{number}", sequential=draw(st.booleans()), groups=tuple(made)))
-    return phases
+    return make_plan(lambda options: draw(st.sampled_from(options)))
 
 
 def unit_of(group: str, part: str) -> str:
@@ -230,7 +238,7 @@ class Judge:
         outcome = Outcome(
             group=group, part=part, attempt=attempt, status=status, started_at=self.clock, duration=duration
         )
-        if self.misdelivers and not self.choose(range(6)):
+        if self.misdelivers and not self.choose(range(3)):
             lost = msgspec.structs.replace(outcome, status=Status.LOST, reason="gave no answer")
             outcome, late = self.choose([(outcome, outcome), (lost, outcome), (lost, lost), (outcome, lost)])
             self.arrive(duration + self.choose(self.durations), late)

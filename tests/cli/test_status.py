@@ -88,6 +88,13 @@ def test_running(fake_run: Callable[..., FakeRun]) -> None:
     ]
 
 
+@pytest.mark.parametrize("moment", [1e12, 1e18, 1e308, -1e308])
+def test_ended_at_a_moment_that_no_calendar_has(fake_run: Callable[..., FakeRun], moment: float) -> None:
+    run = fake_run("20250101_120000", started_at=moment).start("core")
+    run.add(9.0, RunFinished(exit_code=0, duration=9.0))
+    assert shown(run, 1000.0)[0] == "run 20250101_120000: passed at no time that there is after 9.0 s"
+
+
 def test_died(fake_run: Callable[..., FakeRun]) -> None:
     run = populated(fake_run("20250101_120000", pid=NOBODY))
     lines = shown(run, 1000.0)
