@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from harness import threads
 from harness.process.sessions import Sessions
@@ -143,8 +142,9 @@ def _be_subreaper(answer: int) -> bool:
 def _strays() -> list[int]:
     """Living and dead; none while anything is started, since it could be that. To be called under the lock."""
     try:
-        # Whatever is adopted becomes a child of the main thread.
-        pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        # Whatever is adopted becomes a child of the main thread. Not by pathlib: every attempt ends with such a look.
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb", buffering=0) as file:  # noqa: PTH123
+            pids = file.read().split()
     except OSError:  # a kernel without it
         return []
     return [] if _starts else [pid for pid in map(int, pids) if pid not in _ours]
