@@ -82,5 +82,7 @@ def test_case_10_a_kill_at_a_random_moment(stage: Stage, seed: int) -> None:
     if seed % 2:
         kill_guardian(stage)
     stage.kill(process)
+    if not seed % 2:
+        await_silence(stage, GRACE + PATIENCE)
     assert stage.run("gc").code == 0
     stage.judge(inventory=lambda: boxes(stage))
