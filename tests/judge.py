@@ -135,6 +135,7 @@ class Judge:
         return [f"{group.name}/{file}" for file in group.tests]
 
     def give(self, given: Input) -> None:
+        means_nothing = isinstance(given, TimeUp) and bool(self.dispatcher.stopped_by)  # the run stops already
         actions = self.dispatcher.handle(given, self.clock)
         match given:
             case AttemptEnded(outcome) if not self.is_awaited(outcome):
@@ -153,7 +154,9 @@ class Judge:
             case ServiceDown(service):
                 for unit in [unit for unit in self.resting if service in self.group_of[unit].services]:
                     self.leaves(unit)  # its last attempt stands
-        if not isinstance(given, AttemptEnded | RetryDue):
+        if means_nothing:
+            assert not actions
+        elif not isinstance(given, AttemptEnded | RetryDue):
             self.given.append(given)
         for action in actions:
             self.perform(action)
@@ -249,7 +252,8 @@ class Judge:
         heapq.heappush(self.queue, (self.clock + after, self.arrivals, arrival))
 
     def next_input(self) -> Input:
-        self.clock, _, arrival = heapq.heappop(self.queue)
+        due, _, arrival = heapq.heappop(self.queue)
+        self.clock = max(self.clock, due)
         if isinstance(arrival, RetryDue):
             return arrival
         if arrival.attempt_id in self.cancelled and self.choose([True, False]):
