@@ -17,8 +17,8 @@ _NOBODY = "should the harness be killed, nobody will end what it has started"
 
 
 @contextmanager
-def guarded(facts: Facts, is_finished: Callable[[], bool], warn: Callable[[str], None]) -> Iterator[None]:
-    """Around a run. Once it has come to its end, and `is_finished` says so, there is nothing left to be done for it.
+def guarded(facts: Facts, is_whole: Callable[[], bool], warn: Callable[[str], None]) -> Iterator[None]:
+    """Around a run. If it has come to its end and all its reports are written, `is_whole`, nothing is left to be done.
 
     `warn` is told where nobody can watch over it: that is no reason not to run.
     """
@@ -31,10 +31,17 @@ def guarded(facts: Facts, is_finished: Callable[[], bool], warn: Callable[[str],
     try:
         with _guardian(unfinished, warn):
             yield
-            if is_finished():
-                unfinished.finished()
+            if is_whole():
+                _let_go(unfinished, warn)
     finally:
         unfinished.close()
+
+
+def _let_go(unfinished: Unfinished, warn: Callable[[str], None]) -> None:
+    try:
+        unfinished.finished()
+    except OSError as error:
+        warn(f"cannot remove {unfinished.path}: {error.strerror}; the next run looks after this one once more")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Status(StrEnum):
     CACHED = "cached"
     INTERRUPTED = "interrupted"  # was running when the run was stopped
     NOT_RUN = "not_run"  # had not started when the run was stopped
-    LOST = "lost"  # the harness died while it ran
+    LOST = "lost"  # the harness died while it ran, or could not write down how it ended
 
     @property
     def succeeded(self) -> bool:

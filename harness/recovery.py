@@ -29,8 +29,8 @@ from harness.services.postgres import remove_homes
 from harness.unfinished import Facts, Unfinished, abandoned, attend
 
 DIED = "the death of the harness"
-_LOST = "the harness died while it ran"
-_NOT_RUN = "the harness died before it could start"
+_LOST = "how it ended is not known: the harness died, or could not write it down"
+_NOT_RUN = "the run ended before it could start"
 
 
 def take_over(path: str, lock: int, sessions: int) -> None:
@@ -81,7 +81,10 @@ def _finish(
         history.record(record, keep=facts.history_runs)
         history.close()
         statuses = ", ".join(f"{count} {status}" for status, count in record.statuses.items())
-        said += [f"run {facts.run_id} had died ({statuses}): its reports are whole now", *history.warnings]
+        said += [
+            f"run {facts.run_id} had not come to its end ({statuses}): its reports are whole now",
+            *history.warnings,
+        ]
     else:
         _forget(facts.files)
     unfinished.finished()
@@ -157,7 +160,7 @@ def _missing(record: RunRecord, events: list[Stamped], files: RunFiles) -> Itera
             group=lease.group,
             part=lease.part,
             ending="leaked",
-            reason=f"{_LOST}; the next run tries again, or `gc`",
+            reason="its run is over; the next one tries again, or `gc`",
         )
     for name, group in record.groups.items():
         if group.result is None:

@@ -18,7 +18,6 @@ from xml.parsers import expat
 
 import msgspec
 
-from harness.errors import shortage
 from harness.events import GroupFinished, decode
 from harness.files import RunFiles
 from harness.foreign import decoded
@@ -45,7 +44,10 @@ Statuses = dict[str, str]
 
 
 def verify(files: RunFiles, record: RunRecord) -> list[str]:
-    """Every contradiction, one line each; empty when all adds up. The record must have seen RunFinished."""
+    """Every contradiction, one line each; empty when all adds up. The record must have seen RunFinished.
+
+    Raises OSError for what is there and cannot be read.
+    """
     problems = [problem for group in record.groups.values() for problem in _group_problems(files, group)]
     expected = {name: record.status.value for name, record in record.groups.items() if record.status}
     problems += _compared(files.events.name, expected, _events_statuses, files.events)
@@ -101,12 +103,17 @@ def _part_problems(files: RunFiles, record: GroupRecord, part: Group) -> list[st
     return problems
 
 
+def _raise_unreadable(error: Exception) -> None:
+    """Of what is there and cannot be read nothing is known, which is no contradiction."""
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | IsADirectoryError):
+        raise error
+
+
 def _status_problems(path: Path, expected: Status) -> list[str]:
     try:
         found = parse_status(path.read_bytes().decode())["STATUS"]
     except (OSError, ValueError) as error:
-        if shortage(error):
-            raise  # nothing is known, which is no contradiction
+        _raise_unreadable(error)
         return [f"status file {path}: {error}"]
     return [] if found == expected.value else [f"status file {path} says {found}, the events say {expected.value}"]
 
@@ -115,8 +122,7 @@ def _compared(what: str, expected: Statuses, read: Callable[[Path], Statuses], p
     try:
         found = read(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError, expat.ExpatError) as error:
-        if shortage(error):
-            raise
+        _raise_unreadable(error)
         return [f"{path} cannot be read back: {error or type(error).__name__}"]
     names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
     return [

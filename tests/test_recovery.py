@@ -127,7 +127,7 @@ def test_wherever_its_journal_ends_the_run_is_made_whole(whole: Ran, tmp_path: P
             cut.endswith(b"\n")
         ) else None  # fmt: skip
         (said,) = dead.finish()
-        assert said.startswith(f"run {dead.files.run_id} had died (")
+        assert said.startswith(f"run {dead.files.run_id} had not come to its end (")
         statuses = dead.statuses()
         assert statuses.keys() == ends.keys()
         for name, status in statuses.items():
@@ -225,3 +225,19 @@ def test_the_time_until_the_death_counts_where_it_is_known(whole: Ran, tmp_path:
     _finish(run, {}, died_at=first.time + 7.0)
     run.close()
     assert dead.events[-1].data.duration == pytest.approx(first.elapsed + 7.0)
+
+
+def test_a_report_that_could_not_be_written_is_made_once_it_can(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, tmp_path.name)
+    harness.plan(PLAN)
+    harness.write("logs/test-report.json/lies-in-the-way", "")
+    for name in ("test_a.py", "test_b.py"):
+        harness.write(name, "def test_one(): pass\n")
+    ran = harness.run("test", "--parallel")
+    assert ran.code == 3
+    assert "a report of this run could not be written" in ran.stderr
+    shutil.rmtree(harness.directory / "logs" / "test-report.json")
+    assert "its reports are whole now" in harness.run("gc").stdout
+    record = replay(ran.files.events.read_bytes().splitlines(keepends=True))
+    assert verify(ran.files, record) == []
+    assert harness.run("gc").stdout == "nothing to remove\n"

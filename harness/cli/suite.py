@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.cli.door import Door, caution
 from harness.cli.prepare import Prepared
 from harness.config.options import Settings
-from harness.errors import InfrastructureError, InternalError
+from harness.errors import InfrastructureError, InternalError, shortage
 from harness.files import WRITER, RunFiles, open_run, unwritable
 from harness.fingerprint import store_passes, to_withdraw
 from harness.guarded import guarded
@@ -57,25 +57,38 @@ def run(door: Door, prepared: Prepared) -> Finished:
     reporters = Reporters(record, each)
     withdrawn = to_withdraw(prepared.taken, prepared.request.cached)
     prepared.history.withdraw(withdrawn, files.run_id, time.time())
-    with guarded(_facts(prepared, context), lambda: record.finished is not None, lambda said: caution([said])):
+
+    def is_whole() -> bool:
+        return record.finished is not None and not reporters.failures
+
+    with guarded(_facts(prepared, context), is_whole, lambda said: caution([said])):
         try:
             exit_code = execute(prepared.request, files, reporters)
         finally:
             reporters.close()
-        if record.finished:
+        if is_whole():  # or whoever makes it whole remembers it, as its reports then say
             remember(prepared, record, files)
     if reporters.failures and exit_code <= SIGNALLED:
         raise InfrastructureError(
             "a report of this run could not be written:\n" + "\n".join(reporters.failures),
-            f"Free some space, or make {files.log_dir} writable. What the tests did is in {files.run_dir}.",
+            f"Free some space, or make {files.log_dir} writable: the next run, or `gc`, then makes the reports whole. "
+            f"What the tests did is in {files.run_dir}.",
         )
-    problems = [] if reporters.failures else verify(files, record)
+    problems = [] if reporters.failures else _verified(files, record)
     if problems:
         raise InternalError(
             "the results of this run contradict each other:\n" + "\n".join(problems),
             f"This is a bug of the harness; the logs are good. Please report it with {files.events}.",
         )
     return Finished(exit_code, record)
+
+
+def _verified(files: RunFiles, record: RunRecord) -> list[str]:
+    try:
+        return verify(files, record)
+    except OSError as error:
+        why = shortage(error) or f"what this run has left behind cannot be read: {error}"
+        raise InfrastructureError(why, f"The disk of {files.log_dir} may be damaged.") from error
 
 
 def _facts(prepared: Prepared, context: Context) -> Facts:

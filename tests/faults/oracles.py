@@ -109,7 +109,7 @@ def _living(scene: Scene) -> Iterator[str]:
 
 def _left_outside(scene: Scene) -> Iterator[str]:
     told = {word for words in _told_as_leaked(scene) for word in words.split() if len(word) >= PIECE}
-    for name in ("leases", "shared", "runs"):
+    for name in ("leases", "shared") if scene.broken_reports else ("leases", "shared", "runs"):
         directory = scene.project / ".harness" / name
         if directory.is_dir() and not (name == "leases" and told):
             yield from (f"{path.relative_to(scene.project)} is left" for path in sorted(directory.iterdir()))
