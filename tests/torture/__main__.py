@@ -24,9 +24,7 @@ SEED = 20261128
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m torture")
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="kills, starts, injections, scarce, load; else all"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, starts, injections, scarce, load; else all")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--starts", type=int, default=50)
     parser.add_argument("--stride", type=int, default=1, help="inject only at every so many-th call")
