@@ -13,7 +13,7 @@ from projects import eventually
 
 from harness.process import Leader, pausing, standing_still
 
-MARK = "HARNESS_TEST_PAUSING"
+MARK = "HARNESS_SHARED"
 
 
 @pytest.fixture
@@ -70,9 +70,10 @@ def test_an_adopted_process_stands_still_before_it_shows_a_mark(leaders: list[Le
     """As the fork of a warm pytest, which shows its variables only later."""
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)  # whatever becomes of the test
         os.setsid()
         signal.pause()
-    leaders.append(Leader.adopt(pid))
+    leaders.append(Leader.adopt(pid, grace=0))
     fork = psutil.Process(pid)
     eventually(lambda: os.getsid(pid) == pid, "its own session")
     with standing_still(marks):

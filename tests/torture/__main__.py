@@ -15,6 +15,7 @@ from torture.injections import injections
 from torture.kills import kills
 from torture.load import load
 from torture.page import note
+from torture.scarce import scarce
 from torture.starts import starts
 from torture.trials import Result
 
@@ -23,7 +24,7 @@ SEED = 20261128
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m torture")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, starts, injections, load; all by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, starts, injections, scarce, load; else all")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--starts", type=int, default=50)
     parser.add_argument("--stride", type=int, default=1, help="inject only at every so many-th call")
@@ -35,11 +36,12 @@ def main() -> int:
         "kills": lambda: kills(given.kills, given.seed, given.side_by_side),
         "starts": lambda: starts(given.starts, given.side_by_side),
         "injections": lambda: injections(given.side_by_side, given.stride),
+        "scarce": scarce,
         "load": lambda: load(given.repeats),
     }
     if unknown := set(given.parts) - parts.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    if not shutil.which("strace") and "injections" in (given.parts or parts):
+    if not shutil.which("strace") and {"injections", "scarce"} & set(given.parts or parts):
         parser.error("injections need strace")
     print(f"seed {given.seed}", flush=True)
     failed = 0
