@@ -21,6 +21,7 @@ from harness.planning.problems import Problems, show_path
 from harness.planning.quarantine import check_quarantine
 from harness.planning.schema import HOMES, PLAN
 
+_MOST_BYTES = 8 << 20  # 10,000 groups take a quarter of it; tomllib takes most of a second for each MiB
 _MOST_DOTS = 1000
 # For which tomllib takes time that grows with the square of their number.
 _ENDLESS_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_DOTS}}}""")
@@ -47,9 +48,12 @@ def load_plan(project: Path, today: date) -> Plan:
 
 def _read(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise PlanError([f"{path}: {error.strerror or error}"]) from None
+    if len(content) > _MOST_BYTES:
+        raise PlanError([f"{FILE_NAME}:1: is larger than {_MOST_BYTES >> 20} MiB"])
     try:
         return content.decode("utf-8-sig")  # a byte order mark is what some editors leave
     except UnicodeDecodeError as error:

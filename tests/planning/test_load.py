@@ -186,6 +186,7 @@ def test_a_plan_error_ends_with_exit_code_2(load: Any) -> None:
     [
         (b"[run]\ntimeout = '\xff'\n", "harness.toml:2: byte 0xff is not UTF-8; save the file as UTF-8"),
         (b"x = " + b"[" * 100_000, "harness.toml:1: values are nested too deeply"),
+        (b"#" * (9 << 20), "harness.toml:1: is larger than 8 MiB"),
         (b"\na" + b".a" * 100_000, "harness.toml:2: a name of more than 1000 parts, with dots between them"),
         (b"x = {" + b"'a' . " * 100_000, "harness.toml:1: a name of more than 1000 parts, with dots between them"),
         (b"a = 1\nb = " + b"9" * 5000, "not TOML: Exceeds the limit"),
