@@ -66,7 +66,8 @@ def run(door: Door, prepared: Prepared) -> Finished:
             exit_code = execute(prepared.request, files, reporters)
         finally:
             reporters.close()
-        if is_whole():  # or whoever makes it whole remembers it, as its reports then say
+        # A run whose journal is torn is remembered by whoever makes it whole, as its reports then say.
+        if record.finished and not reporters.has_failed("journal"):
             remember(prepared, record, files)
     if reporters.failures and exit_code <= SIGNALLED:
         raise InfrastructureError(

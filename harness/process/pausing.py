@@ -46,8 +46,8 @@ def standing_still(marks: Marks) -> Iterator[None]:
     nothing else does. From any thread, one at a time."""
     with strays.none_starting():
         clock.pause()
-        _stop(marks)
         try:
+            _stop(marks)
             yield
         finally:
             clock.resume()

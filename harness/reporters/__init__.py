@@ -56,6 +56,9 @@ class Reporters:
         self._failed: set[str] = set()
         self.failures: list[str] = []
 
+    def has_failed(self, name: str) -> bool:
+        return name in self._failed
+
     def handle(self, stamped: Stamped) -> list[Warned]:
         self._record.apply(stamped)
         return self._each(lambda reporter: reporter.handle(stamped))
