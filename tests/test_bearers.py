@@ -62,7 +62,9 @@ def starter(tmp_path: os.PathLike[str]) -> Iterator[Starter]:
     yield starter
     for process in starter.started:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()  # what escaped may hold the other end
     end(starter.marks)
 
 

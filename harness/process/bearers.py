@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL
 _MOMENT = 0.2  # seconds that what was killed takes to disappear
 _LOOK_AGAIN = 0.02  # seconds
+_SURE = 4  # looks in a row that see nobody
 _LIMIT = 5.0  # seconds after the last SIGKILL was due, then what does not end is let be
 _LONGEST = 60  # characters of a command line that are shown
 
@@ -130,7 +131,20 @@ class _Looks:
         self._since = time.monotonic()
 
     def look(self) -> Iterator["psutil.Process"]:
-        """All that bear the marks or belong to the sessions, but for the dead that nobody has waited for."""
+        """All that bear the marks or belong to the sessions, but for the dead that nobody has waited for.
+
+        That there is nobody is believed only after several looks: the later ones take no time, since all are strangers
+        by then but the new.
+        """
+        for _ in range(_SURE):
+            nobody = True
+            for process in self._look_once():
+                nobody = False
+                yield process
+            if not nobody:
+                return
+
+    def _look_once(self) -> Iterator["psutil.Process"]:
         import psutil
 
         if time.monotonic() - self._since > self._FRESH:
