@@ -172,9 +172,13 @@ class _Run:
         self.emit(RunPaused())
         began = time.monotonic()
         with standing_still(self.ground.marks):
-            signals.stand_still(lambda: self.pause_wanted)
-        self.pause_wanted = False
+            signals.stand_still(self.pause_taken)
         self.emit(RunResumed(seconds=time.monotonic() - began))
+
+    def pause_taken(self) -> bool:
+        """Whether it is still wanted. From here on it may be asked for anew, also while all goes on again."""
+        is_wanted, self.pause_wanted = self.pause_wanted, False
+        return is_wanted
 
     def next_arrival(self) -> Arrival:
         """What comes next: out of the inbox, or because its time has come."""

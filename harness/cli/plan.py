@@ -91,8 +91,9 @@ def _known(door: Door) -> "Known":
     from harness.cli.prediction import Known
     from harness.config.dotenv import read_env_files
     from harness.config.options import resolve
+    from harness.masking.choice import unshown
     from harness.planning.select import Selection, select
-    from harness.planning.variables import run_variables, unshown
+    from harness.planning.variables import run_variables
     from harness.scheduling.parts import split
     from harness.scheduling.predict import taking_part
 

@@ -22,13 +22,14 @@ from harness.fingerprint import Fingerprint, Fingerprints, cached_groups, take
 from harness.git import changed_files, head
 from harness.history import HISTORY_FILE, History
 from harness.isolation.options import problem_of
+from harness.masking.choice import unshown
 from harness.model import Group, Phase, Plan
 from harness.planning.changed import changed_groups
 from harness.planning.estimate import Estimates, estimate_plan, splittable
 from harness.planning.rerun import rerun
 from harness.planning.select import Selection, select
 from harness.planning.shard import shard
-from harness.planning.variables import run_variables, unshown
+from harness.planning.variables import run_variables
 from harness.recovery import finish_abandoned
 from harness.request import Request
 from harness.runners import PytestOptions

@@ -6,7 +6,7 @@ address can still be read. Pure.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
@@ -52,6 +52,12 @@ def secret_values(variables: Mapping[str, str], listed: Collection[str] | None) 
 def secret_variables(variables: Mapping[str, str], listed: Collection[str]) -> frozenset[str]:
     """The names of those variables of a lease that hold secrets; where none is `listed`, they are guessed."""
     return frozenset(name for name, _ in secret_values(variables, listed or None))
+
+
+def unshown(variables: Iterable[str], shell: Collection[str], dotenv: Collection[str]) -> frozenset[str]:
+    """Those of the variables whose values no message shows, whatever they look like: they come from env files, or are
+    called like a secret."""
+    return frozenset(name for name in variables if (name in dotenv and name not in shell) or _is_telling(name))
 
 
 def _is_telling(name: str) -> bool:

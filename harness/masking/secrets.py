@@ -11,6 +11,7 @@ anchors as well; those of which not even the anchor has come are looked for in t
 
 import re
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -43,7 +44,7 @@ class Secrets:
         self._anchors: tuple[tuple[bytes, re.Pattern[bytes]], ...] = ()
         self._followers: dict[int, list[set[int]]] = {}  # by anchor: what may stand at each place after it
         self._by_key: dict[bytes, tuple[tuple[int, bytes], ...]] = {}  # the forms, and where in each the key is
-        self._by_head: dict[bytes, tuple[bytes, ...]] = {}
+        self._by_head: dict[bytes, tuple[bytes, ...]] = {}  # sorted
         self._first: frozenset[int] = frozenset()  # bytes with which forms begin
         self._inner: frozenset[int] = frozenset()  # bytes after which a form may go on
 
@@ -103,8 +104,11 @@ class Secrets:
     def _add(self, forms: list[bytes]) -> None:
         """What others read meanwhile is never changed, but replaced, the anchors last."""
         self._forms.update(forms)
+        fresh: dict[bytes, list[bytes]] = {}
         for form in forms:
-            self._by_head[form[:_HEAD]] = (*self._by_head.get(form[:_HEAD], ()), form)
+            fresh.setdefault(form[:_HEAD], []).append(form)
+        for head, added in fresh.items():
+            self._by_head[head] = tuple(sorted((*self._by_head.get(head, ()), *added)))
         self._first |= {form[0] for form in forms}
         self._inner |= {byte for form in forms for byte in form[:-1]}
         patterns = dict(self._anchors)
@@ -161,9 +165,11 @@ class Secrets:
     def _begun(self, data: bytes) -> Iterable[_Span]:
         last = len(data) - 1
         for start in range(max(last + 1 - _WINDOW, 0), last):
-            for form in self._by_head.get(data[start : start + _HEAD], ()):
-                if start + len(form) > len(data) and form.startswith(data[start:]):
-                    yield start, start + len(form)
+            forms = self._by_head.get(data[start : start + _HEAD], ())
+            # The first that is longer than what is there comes right behind it, if there is any that begins so.
+            after = bisect_right(forms, data[start:])
+            if after < len(forms) and forms[after].startswith(data[start:]):
+                yield start, start + len(forms[after])
         if data[last] in self._first:
             yield last, last + _HEAD
 

@@ -4,7 +4,7 @@ The shell is over the plan's env files, these over the plan's `env` (group over 
 defaults of [variables.NAME] come last. Only values of the plan are substituted: a brace in the shell's is the user's.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from harness.errors import UsageError
@@ -14,8 +14,6 @@ from harness.planning.substitute import references, substitute
 from harness.values import quoted
 
 Values = Mapping[str, Mapping[str, str]]
-
-_SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD")
 
 
 def environment_of(plan: Plan, name: str) -> Environment:
@@ -30,15 +28,6 @@ def environment_of(plan: Plan, name: str) -> Environment:
 def run_variables(plan: Plan, environment: str, shell: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
     """The variables of the whole run, before any group: what options and `when` are read from."""
     return _layers(plan, environment_of(plan, environment), {}) | dict(dotenv) | dict(shell)
-
-
-def unshown(variables: Iterable[str], shell: Collection[str], dotenv: Collection[str]) -> frozenset[str]:
-    """Those of the variables whose values no message shows: they come from env files, or are called like a secret."""
-    return frozenset(
-        name
-        for name in variables
-        if (name in dotenv and name not in shell) or any(word in name.upper() for word in _SECRETS)
-    )
 
 
 def group_variables(

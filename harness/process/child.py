@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import threads
-from harness.logfile import LogFile
+from harness.logfile import LogFile, nobody
 from harness.process.leader import Leader
 from harness.pump import LONGEST_WAIT, Pump, Sink
 
@@ -35,16 +35,18 @@ class Child:
         env: Mapping[str, str],
         directory: str | Path,
         log: LogFile,
+        hear: Sink = nobody,
         user: tuple[int, int] | None = None,
         grace: float = 0.0,
     ) -> None:
         """Start it as `user` (uid, gid) or as ourselves, with its output in `log`, which is opened here, and closed
-        when it has ended. `grace` as of a Leader. Raises OSError, ValueError or InfrastructureError."""
+        when it has ended; `hear` is told all of it, unmasked. `grace` as of a Leader. Raises OSError, ValueError or
+        InfrastructureError."""
         pump = Pump()
         try:
             if not log.open():
                 raise OSError(log.problem)
-            output = pump.pipe(_into(log))
+            output = pump.pipe(_into(log, hear))
             self._leader = Leader.start(
                 argv, env=env, directory=directory, output=output, user=user, grace=grace, pauses=False
             )
@@ -111,9 +113,10 @@ class Child:
         self.wait(None)
 
 
-def _into(log: LogFile) -> Sink:
+def _into(log: LogFile, hear: Sink) -> Sink:
     def write(data: bytes) -> None:
         log.write(data)
+        hear(data)
 
     return write
 

@@ -102,6 +102,9 @@ class Postgres:
     def url(self, port: int) -> str:
         return f"postgresql://{SUPERUSER}@{LOOPBACK}:{port}/postgres"
 
+    def hear(self, output: bytes) -> None:
+        pass
+
     def waiting_for(self, port: int) -> str:
         """What the server itself writes about its state, as pg_ctl reads it: no other server can be mistaken for it."""
         try:

@@ -1,32 +1,32 @@
-"""When a service may be used: its port answers a GET, its port accepts a connection, or its log says so.
+"""When a service may be used: its port answers a GET, its port accepts a connection, or its output says so.
 
 Protocol: a check is asked again and again, by one thread, until it returns the empty string; before that it returns
 what is still missing, as words for people ("GET /health: 503 Service Unavailable"). One question never takes longer
-than ANSWER_TIMEOUT. A check neither waits between questions nor knows the process behind the port.
+than ANSWER_TIMEOUT. A check neither waits between questions nor knows the process behind the port. A LogCheck is fed,
+by another thread, what the process prints: the log itself lacks what is beyond its limit.
 """
 
 import re
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from harness.model import Ready
 from harness.ports import LOOPBACK
 
 ANSWER_TIMEOUT = 5.0
-MOST = 1 << 20  # bytes of a log that are read at a time, and the longest line that is matched whole
+MOST = 1 << 20  # bytes: the longest line of a log that is matched whole
 
 Check = Callable[[int], str]
 
 
-def check_for(ready: Ready, log: Path) -> Check:
-    """The check that `ready` describes; it takes the service's port. `log` is read from its present end on."""
+def check_for(ready: Ready) -> Check:
+    """The check that `ready` describes; it takes the service's port."""
     if ready.http:
         return lambda port: _answer(port, ready.http)
     if ready.tcp:
         return _connection
     if ready.log:
-        return LogCheck(log, ready.log)
+        return LogCheck(ready.log)
     return lambda _port: ""
 
 
@@ -65,30 +65,19 @@ def plain(text: str) -> str:
 
 
 class LogCheck:
-    """Missing until a whole line of the log matches; each question reads only what is new."""
+    """Missing until a whole line of the output matches."""
 
-    def __init__(self, log: Path, pattern: str) -> None:
-        self._log = log
+    def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern)
-        self._begun = b""  # a line whose end is not written yet
-        try:
-            self._position = log.stat().st_size
-        except FileNotFoundError:
-            self._position = 0
+        self._begun = b""  # a line whose end has not come yet
+        self._has_matched = False
+
+    def feed(self, output: bytes) -> None:
+        if self._has_matched:
+            return
+        *lines, begun = (self._begun + output).split(b"\n")
+        self._begun = begun[-MOST:]
+        self._has_matched = any(self._pattern.search(line.decode(errors="replace").rstrip("\r")) for line in lines)
 
     def __call__(self, _port: int) -> str:
-        *lines, begun = (self._begun + self._read()).split(b"\n")
-        self._begun = begun[-MOST:]
-        if any(self._pattern.search(line.decode(errors="replace").rstrip("\r")) for line in lines):
-            return ""
-        return f"a line of its log that matches {self._pattern.pattern!r}"
-
-    def _read(self) -> bytes:
-        try:
-            with self._log.open("rb") as file:
-                file.seek(self._position)
-                fresh = file.read(MOST)
-        except FileNotFoundError:
-            return b""
-        self._position += len(fresh)
-        return fresh
+        return "" if self._has_matched else f"a line of its log that matches {self._pattern.pattern!r}"

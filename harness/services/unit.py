@@ -24,7 +24,7 @@ from harness.planning.substitute import substitute
 from harness.ports import LOOPBACK, Owner, PortChooser, is_taken, owner_of
 from harness.process import Child
 from harness.services.postgres import Postgres
-from harness.services.readiness import Check, check_for, plain
+from harness.services.readiness import Check, LogCheck, check_for, plain
 
 PORT_TRIES = 3
 FIRST_DELAY, LONGEST_DELAY = 0.01, 0.1  # between two questions whether it is ready: there is no other way to learn
@@ -58,6 +58,9 @@ class Kind(Protocol):
 
     def url(self, port: int) -> str: ...
 
+    def hear(self, output: bytes) -> None:
+        """What the process of that try has printed. Called by a thread of its own."""
+
     def waiting_for(self, port: int) -> str:
         """What is still missing, for people; empty when it is ready."""
 
@@ -71,10 +74,9 @@ class _Command:
     stop_signal: int = SIGTERM
     user: tuple[int, int] | None = None
 
-    def __init__(self, service: Service, project: Path, log: Path, resolve: Callable[[str], str]) -> None:
+    def __init__(self, service: Service, project: Path, resolve: Callable[[str], str]) -> None:
         self.directory = str(project / service.directory)
         self._service = service
-        self._log = log
         self._resolve = resolve
         self._check: Check
 
@@ -82,13 +84,17 @@ class _Command:
         pass
 
     def command(self, port: int) -> tuple[str, ...]:
-        self._check = check_for(self._service.ready, self._log)
+        self._check = check_for(self._service.ready)
         command = self._service.command or ()
         argv = ("bash", "-c", command) if isinstance(command, str) else command
         return tuple(self._resolve(argument) for argument in argv)
 
     def url(self, port: int) -> str:
         return f"http://{LOOPBACK}:{port}"
+
+    def hear(self, output: bytes) -> None:
+        if isinstance(self._check, LogCheck):
+            self._check.feed(output)
 
     def waiting_for(self, port: int) -> str:
         return self._check(port)
@@ -138,7 +144,7 @@ class Unit:
         self._kind: Kind = (
             Postgres(project=project, env=env)
             if service.kind == "postgres"
-            else _Command(service, project, log, self._resolve)
+            else _Command(service, project, self._resolve)
         )
         self._lock = threading.Lock()
         self._needed = True
@@ -283,6 +289,7 @@ class Unit:
                     env=env,
                     directory=self._kind.directory,
                     log=log,
+                    hear=self._kind.hear,
                     user=self._kind.user,
                     grace=self._service.grace,
                 )

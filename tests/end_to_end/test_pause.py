@@ -366,6 +366,21 @@ def test_where_there_is_nothing_to_pause(harness: Harness, what: str) -> None:
     assert bool(paused) == ("nobody" in what)
 
 
+def test_paused_again_while_it_goes_on(harness: Harness) -> None:
+    harness.plan(TWO_GROUPS.replace(f"{LIMIT:g}s", "60s"))
+    process = start(harness, process_group=0)
+    us = psutil.Process(process.pid)
+    harness.await_running(2)
+    for milliseconds in range(0, 24, 4):
+        process.send_signal(signal.SIGTSTP)
+        eventually(lambda: us.status() == psutil.STATUS_STOPPED, "that it stands still")
+        process.send_signal(signal.SIGCONT)
+        time.sleep(milliseconds / 1000)
+    process.send_signal(signal.SIGCONT)
+    harness.write("go", "")
+    assert harness.finish(process).code == 0
+
+
 def test_continued_before_it_has_stopped(harness: Harness) -> None:
     """As below `make`, which the shell sees stopped, and continues with all others, before we are ready to stop."""
     harness.plan(TWO_GROUPS.replace(f"{LIMIT:g}s", "60s"))

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.masking import Secrets
-from harness.masking.choice import passwords_in, secret_values, secret_variables
+from harness.masking.choice import passwords_in, secret_values, secret_variables, unshown
 
 GUESSED = {
     "API_KEY": "k-12345678",
@@ -78,6 +78,16 @@ def test_what_is_listed_counts_whatever_it_looks_like_and_nothing_else_does() ->
     assert list(secret_values(variables, listed)) == [("A", "postgres"), ("MY_KEY_1", "word"), ("E", "")]
     assert list(secret_values(variables, ["U"])) == [("U", "http://a:pwd@h"), ("U", "pwd")]
     assert list(secret_values(variables, [])) == []
+
+
+def test_values_that_no_message_shows() -> None:
+    variables = ["DB_PASSWD", "MY_PASSPHRASE", "API_KEY", "KEYCLOAK_REALM", "SEED", "JOBS"]
+    assert unshown(variables, shell=["JOBS"], dotenv=["SEED", "JOBS"]) == {
+        "DB_PASSWD",
+        "MY_PASSPHRASE",
+        "API_KEY",
+        "SEED",
+    }
 
 
 def test_variables_of_a_lease() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import threading
+import time
 import xml.sax.saxutils
 from urllib.parse import quote, quote_plus
 
@@ -197,6 +198,18 @@ def test_thousands_of_secrets_are_learned_while_others_mask() -> None:
         secrets.learn({"A": value})
     assert secrets.text(" ".join(values)) == " ".join(["***"] * 2000)
     assert secrets.text("value-00001-x") == "value-00001-x"
+
+
+def test_a_piece_that_ends_like_many_secrets_costs_no_more_for_each() -> None:
+    def seconds(count: int) -> float:
+        secrets = knowing(*(f"sk_live_{number:08d}" for number in range(count)))
+        stream = Stream(secrets)
+        began = time.thread_time()
+        for _ in range(500):
+            stream.feed(b" 99 tasks done, ask me")
+        return time.thread_time() - began
+
+    assert seconds(3000) < 20 * seconds(3)
 
 
 def test_one_that_is_too_short_is_named_once_and_not_masked() -> None:

@@ -4,16 +4,13 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harness.model import Ready
 from harness.ports import PortChooser
 from harness.services import readiness
-from harness.services.readiness import check_for
-
-NO_LOG = Path("/no/log")
+from harness.services.readiness import LogCheck, check_for
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -52,17 +49,17 @@ def closed_port() -> int:
     ],
 )
 def test_http(port: int, path: str, missing: str) -> None:
-    assert check_for(Ready(http=path), NO_LOG)(port) == missing
+    assert check_for(Ready(http=path))(port) == missing
 
 
 def test_http_where_nobody_listens(closed_port: int) -> None:
-    assert check_for(Ready(http="/health"), NO_LOG)(closed_port) == "GET /health: connection refused"
+    assert check_for(Ready(http="/health"))(closed_port) == "GET /health: connection refused"
 
 
 def test_http_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "ANSWER_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert check_for(Ready(http="/health"), NO_LOG)(silent.getsockname()[1]) == "GET /health: timed out"
+        assert check_for(Ready(http="/health"))(silent.getsockname()[1]) == "GET /health: timed out"
 
 
 def test_http_where_something_else_speaks() -> None:
@@ -75,53 +72,42 @@ def test_http_where_something_else_speaks() -> None:
                 client.sendall(b"220 mail.example\x1b[31m ESMTP\r\n")
 
         threading.Thread(target=speak, daemon=True).start()
-        missing = check_for(Ready(http="/health"), NO_LOG)(server.getsockname()[1])
+        missing = check_for(Ready(http="/health"))(server.getsockname()[1])
     assert missing == "GET /health: 220 mail.example [31m ESMTP"
 
 
 def test_tcp(port: int, closed_port: int) -> None:
-    check = check_for(Ready(tcp=True), NO_LOG)
+    check = check_for(Ready(tcp=True))
     assert check(port) == ""
     assert check(closed_port) == f"a connection to port {closed_port}: connection refused"
 
 
 def test_without_a_condition() -> None:
-    assert check_for(Ready(), NO_LOG)(1) == ""
+    assert check_for(Ready())(1) == ""
 
 
 class TestLog:
     MISSING = "a line of its log that matches '^ready [0-9]+$'"
-    READY = Ready(log="^ready [0-9]+$")
 
-    def test_a_line_in_pieces(self, tmp_path: Path) -> None:
-        log = tmp_path / "log"
-        check = check_for(self.READY, log)
-        for piece in (None, "not ready 1\nrea", "dy 4", "71"):
-            if piece:
-                with log.open("a") as file:
-                    file.write(piece)
+    def test_a_line_in_pieces(self) -> None:
+        check = LogCheck("^ready [0-9]+$")
+        for piece in (b"", b"not ready 1\nrea", b"dy 4", b"71"):
+            check.feed(piece)
             assert check(1) == self.MISSING
-        with log.open("a") as file:
-            file.write("1\r\nmore\n")
+        check.feed(b"1\r\nmore\n")
+        assert check(1) == ""
+        check.feed(b"not any more\n")
         assert check(1) == ""
 
-    def test_a_line_among_many_read_at_once(self, tmp_path: Path) -> None:
-        log = tmp_path / "log"
-        check = check_for(self.READY, log)
-        log.write_bytes(b"\xff\xfe\x00\nready 1\n" + b"after\n" * 100)
+    def test_a_line_among_many_that_come_at_once(self) -> None:
+        check = LogCheck("^ready [0-9]+$")
+        check.feed(b"\xff\xfe\x00\nready 1\n" + b"after\n" * 100)
         assert check(1) == ""
 
-    def test_what_was_there_before_does_not_count(self, tmp_path: Path) -> None:
-        log = tmp_path / "log"
-        log.write_text("ready 1\n")
-        assert check_for(self.READY, log)(1) == self.MISSING
-
-    def test_a_flood_without_newlines_costs_little_and_ends(self, tmp_path: Path) -> None:
-        log = tmp_path / "log"
-        check = check_for(self.READY, log)
-        log.write_bytes(b"x" * (3 * readiness.MOST) + b"\nready 1\n")
-        questions = 0
-        while check(1):
-            questions += 1
-            assert len(check._begun) <= readiness.MOST  # type: ignore[attr-defined]
-        assert questions == 3
+    def test_a_flood_without_newlines_costs_little_and_ends(self) -> None:
+        check = LogCheck("^ready [0-9]+$")
+        for _ in range(48):
+            check.feed(b"x" * 65536)
+            assert len(check._begun) <= readiness.MOST
+        check.feed(b"\nready 1\n")
+        assert check(1) == ""

@@ -440,6 +440,10 @@ class TestLogs:
         assert "left out here: log_limit is 100 KB\n" in text
         assert len(text) <= 100_000
 
+    def test_ready_by_a_line_that_its_log_has_no_room_for(self, stage: Stage) -> None:
+        stage.set(Service(name="api", command=f"seq 100000; {SAYS_UP}", ready=UP), log_limit=100_000).start()
+        assert stage.names(ServiceReady) == ["api"]
+
     def test_a_problem_with_its_log_is_told(self, stage: Stage) -> None:
         stage.log("api").symlink_to("/dev/full")
         services = stage.set(Service(name="api", command=f"echo up; touch said; {FOREVER}"))
