@@ -24,7 +24,7 @@ _LIMIT = 5.0  # seconds that what was killed has to be gone
 _lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
-_held_back = False  # those to come wait
+_holding_back = 0  # who wants those to come to wait
 _told: Sessions | None = None  # where the guardian would look for them
 
 
@@ -33,7 +33,7 @@ def starting() -> Iterator[Callable[[int, float], None]]:
     """Yields what to tell the pid of a child of our own that leads a session, and its grace in seconds."""
     global _starts
     with _lock:
-        _lock.wait_for(lambda: not _held_back)
+        _lock.wait_for(lambda: not _holding_back)
         _starts += 1
     try:
         yield _remember
@@ -46,15 +46,15 @@ def starting() -> Iterator[Callable[[int, float], None]]:
 @contextlib.contextmanager
 def none_starting() -> Iterator[None]:
     """No child of our own is being started in the block: what was under way is over, what is to come waits."""
-    global _held_back
+    global _holding_back
     with _lock:
-        _held_back = True
+        _holding_back += 1
         _lock.wait_for(lambda: not _starts)
     try:
         yield
     finally:
         with _lock:
-            _held_back = False
+            _holding_back -= 1
             _lock.notify_all()
 
 
@@ -111,7 +111,8 @@ class Adoption:
         """Whether anything is left behind: then one of them is our child. False where nothing is adopted."""
         if not self._thread:
             return False
-        with _lock:
+        # While another attempt starts, nobody could tell, and ours would go without its `leaked`.
+        with none_starting(), _lock:
             return bool(_strays())
 
     def end(self) -> int:
