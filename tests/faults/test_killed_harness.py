@@ -30,6 +30,19 @@ def test_case_08_a_killed_harness_leaves_nothing_behind(stage: Stage) -> None:
     stage.judge(inventory=lambda: boxes(stage))
 
 
+def test_case_08_the_guardian_reads_nothing_of_the_users(stage: Stage) -> None:
+    """What it imports once it is needed must not be found among the modules of the project."""
+    stage.groups(STUBBORN, run=f'grace = "{GRACE}s"')
+    stage.write("src/secrets.py", "raise SystemExit")
+    variables = {"PYTHONPATH": str(stage.directory / "src"), "PYTHONHOME": "/nowhere"}
+    process = stage.start("test", env=variables)
+    eventually(lambda: started(stage) == 1, "a group")
+    stage.kill(process)
+    await_silence(stage, GRACE + PATIENCE)
+    assert stage.newest().statuses == {"g0": "lost"}
+    stage.judge()
+
+
 def test_case_08_the_next_start_sweeps_what_a_killed_run_had(stage: Stage) -> None:
     stage.groups(STUBBORN, "true", run=f'grace = "{GRACE}s"', head=BOX, more='isolate = ["box"]')
     process = stage.start("test", "--parallel", "--jobs", "1")
