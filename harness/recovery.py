@@ -37,7 +37,9 @@ def take_over(path: str, lock: int, sessions: int) -> None:
     """The guardian's part, at once: `sessions` are those that the harness had when it died."""
     died_at = time.time()
     unfinished = attend(Path(path), lock)
-    if unfinished:
+    if unfinished and unfinished.is_elsewhere:
+        _end_processes(unfinished, read_sessions(sessions))
+    elif unfinished:
         _finish(unfinished, read_sessions(sessions), died_at)
 
 
@@ -68,9 +70,7 @@ def _finish(
 ) -> list[str]:
     """`died_at`: wall time; where nobody knows, the run's last event is taken for its end."""
     facts = unfinished.facts
-    run_dir = str(facts.files.run_dir)
-    immortal = end({"HARNESS_RUN_DIR": run_dir}, sessions)
-    remove_homes(run_dir)
+    immortal = _end_processes(unfinished, sessions)
     remove_leftovers(Path(facts.project, SHARED))
     said = [f"run {facts.run_id} had died, and {it} could not be ended" for it in immortal]
     remove_temporary(facts.files, facts.writer)
@@ -89,6 +89,13 @@ def _finish(
         _forget(facts.files)
     unfinished.finished()
     return said
+
+
+def _end_processes(unfinished: Unfinished, sessions: Mapping[int, float] | None) -> list[str]:
+    """Those that could not be ended are returned, for people."""
+    immortal = end({"HARNESS_RUN_DIR": unfinished.run_dir}, sessions)
+    remove_homes(unfinished.run_dir)
+    return immortal
 
 
 def _whole_events(journal: Path) -> list[Stamped]:

@@ -5,6 +5,9 @@ lock is the harness's, and its guardian's, who has it from there. A file that ca
 both have left, and whoever has locked it may finish that run (recovery.py).
 
 Files are made and looked for under the lock of their directory, so nobody sees one that is not yet locked.
+
+A project may be moved or copied with them. Moved, its runs are finished where they are now. A copy has no lock; but
+while the file from which it was made is there, the run is that one's, and may be alive.
 """
 
 import fcntl
@@ -38,6 +41,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> RunFiles:
         return RunFiles(Path(self.log_dir), self.run_id)
 
+    def moved_to(self, project: Path) -> "Facts":
+        """As they are where the project is `project`."""
+
+        def moved(path: str) -> str:
+            inside = Path(path).is_relative_to(self.project)
+            return str(project / Path(path).relative_to(self.project)) if inside else path
+
+        return msgspec.structs.replace(
+            self,
+            project=str(project),
+            log_dir=moved(self.log_dir),
+            test_root=moved(self.test_root),
+            here=moved(self.here),
+        )
+
 
 _decoder = msgspec.json.Decoder(Facts)
 
@@ -49,6 +67,12 @@ class Unfinished:
     facts: Facts
     path: Path
     lock: int  # the descriptor that holds it; whoever inherits it holds it too
+    run_dir: str  # as its processes know it
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Its project has been moved: whoever starts there next finishes it."""
+        return not self.path.exists() and os.fstat(self.lock).st_nlink > 0
 
     def finished(self) -> None:
         """All that it leaves behind is whole. Raises OSError."""
@@ -71,13 +95,13 @@ def begin(facts: Facts) -> Unfinished:
             path.unlink()
             os.close(descriptor)
             raise
-    return Unfinished(facts, path, descriptor)
+    return Unfinished(facts, path, descriptor, str(facts.files.run_dir))
 
 
 def attend(path: Path, lock: int) -> Unfinished | None:
-    """What another process has begun, by the lock that is inherited from there. None: it has been finished."""
-    facts = _facts(lock) if path.exists() else None
-    return Unfinished(facts, path, lock) if facts else None
+    """What another process has begun, by the lock that is inherited from there. None: it was never written."""
+    facts = _facts(lock)
+    return Unfinished(facts, path, lock, str(facts.files.run_dir)) if facts else None
 
 
 def abandoned(project: Path) -> list[Unfinished]:
@@ -86,20 +110,29 @@ def abandoned(project: Path) -> list[Unfinished]:
     if not directory.is_dir():
         return []
     with locked(directory):
-        found = []
-        for path in sorted(directory.glob("*.json")):
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
-                if facts := _facts(descriptor):
-                    found.append(Unfinished(facts, path, descriptor))
-                else:  # whoever began it died before it was written, and so before anything else
-                    path.unlink()
-                    os.close(descriptor)
-        return found
+        return [run for path in sorted(directory.glob("*.json")) if (run := _taken(path, project))]
+
+
+def _taken(path: Path, project: Path) -> Unfinished | None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        facts = _facts(descriptor)
+        if facts and not _is_copy(facts, path):
+            run_dir = str(facts.files.run_dir)
+            return Unfinished(facts.moved_to(project), path, os.dup(descriptor), run_dir)
+        if not facts:  # whoever began it died before it was written, and so before anything else
+            path.unlink()
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _is_copy(facts: Facts, path: Path) -> bool:
+    first = Path(facts.project, UNFINISHED, path.name)
+    return first.exists() and not first.samefile(path)
 
 
 def _facts(descriptor: int) -> Facts | None:

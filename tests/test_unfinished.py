@@ -1,9 +1,11 @@
 """A run's file in .harness/runs: there until it is finished, and nobody's only once all who attend to it have gone."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.unfinished import UNFINISHED, Facts, abandoned, attend, begin
@@ -44,7 +46,6 @@ def test_who_inherits_the_lock_attends_to_it_too(facts: Facts, tmp_path: Path) -
     assert guardian
     assert guardian.facts == facts
     guardian.finished()
-    assert attend(run.path, inherited) is None
     guardian.close()
 
 
@@ -75,3 +76,52 @@ def test_others_cannot_read_it(facts: Facts) -> None:
 def test_a_project_without_runs_has_none(tmp_path: Path) -> None:
     assert abandoned(tmp_path) == []
     assert not (tmp_path / ".harness").exists()
+
+
+def test_in_a_project_that_was_moved_it_is_where_that_is_now(facts: Facts, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    run = begin(facts_of(facts, old))
+    guardian = attend(run.path, run.lock)
+    assert guardian
+    assert not guardian.is_elsewhere
+    old.rename(new)
+    assert guardian.is_elsewhere
+    run.close()
+    (found,) = abandoned(new)
+    assert found.facts == facts_of(facts, new)
+    assert found.run_dir == run.run_dir == str(old / "logs" / "run_20260101_000000")
+    found.close()
+
+
+def test_a_log_directory_that_is_not_in_the_project_does_not_move_with_it(facts: Facts, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    begin(msgspec.structs.replace(facts, project=str(old))).close()
+    old.rename(new)
+    (found,) = abandoned(new)
+    assert found.facts == msgspec.structs.replace(facts, project=str(new))
+    found.close()
+
+
+def test_one_that_was_removed_is_not_elsewhere(facts: Facts) -> None:
+    run = begin(facts)
+    run.path.unlink()
+    assert not run.is_elsewhere
+    run.close()
+
+
+def test_a_copy_is_left_alone_while_the_first_is_there(facts: Facts, tmp_path: Path) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    run = begin(facts_of(facts, first))
+    shutil.copytree(first, copy)
+    assert abandoned(copy) == []
+    run.finished()
+    run.close()
+    (found,) = abandoned(copy)
+    assert found.facts == facts_of(facts, copy)
+    found.close()
+
+
+def facts_of(facts: Facts, project: Path) -> Facts:
+    """As they would be in `project`."""
+    where = str(project)
+    return msgspec.structs.replace(facts, project=where, test_root=where, here=where, log_dir=str(project / "logs"))

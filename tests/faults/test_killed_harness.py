@@ -1,6 +1,7 @@
 """Cases 8, 9 and 10: kill -9 of the harness, and of whatever watches it, at any moment of a run."""
 
 import random
+import shutil
 import time
 
 import pytest
@@ -40,6 +41,33 @@ def test_case_08_the_guardian_reads_nothing_of_the_users(stage: Stage) -> None:
     stage.kill(process)
     await_silence(stage, GRACE + PATIENCE)
     assert stage.newest().statuses == {"g0": "lost"}
+    stage.judge()
+
+
+def test_case_08_of_a_run_whose_directory_was_removed_no_process_is_left(stage: Stage) -> None:
+    """`git clean -dfx` while it runs."""
+    stage.groups(STUBBORN, run=f'grace = "{GRACE}s"')
+    process = stage.start("test")
+    eventually(lambda: started(stage) == 1, "a group")
+    shutil.rmtree(stage.directory / ".harness")
+    stage.kill(process)
+    await_silence(stage, GRACE + PATIENCE)
+    assert stage.newest().statuses == {"g0": "lost"}
+    stage.judge()
+
+
+def test_case_09_a_project_that_was_moved_is_finished_where_it_is(stage: Stage) -> None:
+    project = stage.directory = stage.directory / "old"
+    project.mkdir()
+    stage.groups(STUBBORN, "true", run=f'grace = "{GRACE}s"')
+    process = stage.start("test", "--jobs", "1")
+    eventually(lambda: started(stage) == 1, "a group")
+    stage.directory = project.rename(project.with_name("new"))
+    stage.kill(process)
+    await_silence(stage, GRACE + PATIENCE)
+    assert stage.run("gc").code == 0
+    assert stage.newest().statuses == {"g0": "lost", "g1": "not_run"}
+    assert not project.exists()
     stage.judge()
 
 
