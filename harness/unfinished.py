@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, RunFiles, locked
+from harness.files import PRIVATE_FILE, RunFiles, is_copy, locked
 from harness.foreign import decoded
 
 UNFINISHED = Path(".harness", "runs")
@@ -118,7 +118,7 @@ def _taken(path: Path, project: Path) -> Unfinished | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         facts = _facts(descriptor)
-        if facts and not _is_copy(facts, path):
+        if facts and not is_copy(path, Path(facts.project, UNFINISHED, path.name)):
             run_dir = str(facts.files.run_dir)
             return Unfinished(facts.moved_to(project), path, os.dup(descriptor), run_dir)
         if not facts:  # whoever began it died before it was written, and so before anything else
@@ -128,11 +128,6 @@ def _taken(path: Path, project: Path) -> Unfinished | None:
     finally:
         os.close(descriptor)
     return None
-
-
-def _is_copy(facts: Facts, path: Path) -> bool:
-    first = Path(facts.project, UNFINISHED, path.name)
-    return first.exists() and not first.samefile(path)
 
 
 def _facts(descriptor: int) -> Facts | None:

@@ -3,6 +3,7 @@
 import shutil
 
 from faults.agreement import runs_of
+from faults.killing import BOX, boxes
 from faults.stage import Stage
 
 SUITE = """
@@ -42,7 +43,9 @@ def test_case_27_two_runs_at_once_share_no_file(stage: Stage) -> None:
 def test_case_27_whoever_starts_in_a_copy_lets_the_first_run_be(stage: Stage) -> None:
     first = stage.directory = stage.directory / "first"
     first.mkdir()
-    stage.groups("touch up-0; until [ -e go ]; do sleep 0.01; done")
+    box = BOX.replace("box-", f"{stage.directory}/box-")
+    waits = "touch up-0; until [ -e go ]; do sleep 0.01; done; ls box-*"
+    stage.groups(waits, head=box, more='isolate = ["box"]')
     process = stage.start("test")
     stage.await_file("up-0")
     stage.directory = first.with_name("copy")
@@ -52,4 +55,4 @@ def test_case_27_whoever_starts_in_a_copy_lets_the_first_run_be(stage: Stage) ->
     stage.write("go", "")
     assert stage.finish(process).code == 0
     assert stage.newest().statuses == {"g0": "passed"}
-    stage.judge()
+    stage.judge(inventory=lambda: boxes(stage))
