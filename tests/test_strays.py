@@ -1,5 +1,7 @@
 """Which of our children are strays: what a test has left behind, and nothing that we are starting ourselves."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -63,3 +65,23 @@ def test_a_start_waits_for_all_who_hold_it_back() -> None:
         assert not started.wait(0.05)
     thread.join()
     assert started.is_set()
+
+
+def test_what_is_another_users_is_named_and_let_be(adoption: Adoption, monkeypatch: pytest.MonkeyPatch) -> None:
+    with starting() as ours:
+        shell = subprocess.Popen(["sh", "-c", "sleep 1000 & sleep 2000 & echo $!"], stdout=subprocess.PIPE, text=True)
+        ours(shell.pid, 0.0)
+    assert shell.stdout
+    with shell.stdout:
+        sacred = int(shell.stdout.readline())
+    shell.wait()
+    kill = os.kill
+
+    def refusing(pid: int, number: int) -> None:
+        if pid == sacred:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr("os.kill", refusing)
+    assert adoption.end() == (1, [f"process {sacred} (sleep 2000)"])
+    kill(sacred, signal.SIGKILL)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from harness import threads
+from harness.process.bearers import describe
 from harness.process.sessions import Sessions
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -115,16 +116,19 @@ class Adoption:
         with none_starting(), _lock:
             return bool(_strays())
 
-    def end(self) -> int:
-        """Kills what is left behind, and takes in no more. Returns how many there were. Once more is no harm."""
+    def end(self) -> tuple[int, list[str]]:
+        """Kills what is left behind, and takes in no more. Once more is no harm.
+
+        Returns how many there were, and those that could not be killed, for people.
+        """
         if not self._thread:
-            return 0
+            return 0, []
         self._over.set()
         self._thread.join()
         self._thread = None
-        count = _kill_strays()
+        killed, immortal = _kill_strays()
         _be_subreaper(0)
-        return count
+        return len(killed), immortal
 
     def _work(self) -> None:
         while not self._over.wait(_LOOK_AGAIN):
@@ -158,18 +162,24 @@ def _reap_strays() -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def _kill_strays() -> int:
+def _kill_strays() -> tuple[set[int], list[str]]:
     """Each may leave its own children to us, so again and again."""
     seen: set[int] = set()
+    immortal: dict[int, str] = {}  # other users'
     limit = time.monotonic() + _LIMIT
     while time.monotonic() < limit:
         _reap_strays()
         with _lock:
-            pids = _strays()
+            pids = [pid for pid in _strays() if pid not in immortal]
             for pid in pids:
-                os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's
+                try:
+                    os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's
+                except PermissionError:
+                    import psutil
+
+                    immortal[pid] = describe(psutil.Process(pid))
         if not pids:
             break
         seen.update(pids)
         time.sleep(_LOOK_AGAIN / 10)
-    return len(seen)
+    return seen - immortal.keys(), list(immortal.values())
