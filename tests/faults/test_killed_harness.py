@@ -1,9 +1,12 @@
 """Cases 8, 9 and 10: kill -9 of the harness, and of whatever watches it, at any moment of a run."""
 
+import contextlib
 import random
 import shutil
+import sys
 import time
 
+import psutil
 import pytest
 from faults.killing import BOX, await_silence, boxes, guardians, kill_guardian, processes
 from faults.stage import Stage
@@ -69,6 +72,41 @@ def test_case_09_a_project_that_was_moved_is_finished_where_it_is(stage: Stage) 
     assert stage.newest().statuses == {"g0": "lost", "g1": "not_run"}
     assert not project.exists()
     stage.judge()
+
+
+BUSY = """
+import os, psycopg
+with psycopg.connect(os.environ["DB_URL"]) as session:
+    open("up-0", "w").close()
+    session.execute("SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b")
+"""
+
+
+@pytest.mark.slow
+def test_case_08_a_postgres_in_the_midst_of_a_query_is_ended(stage: Stage) -> None:
+    stage.write("busy.py", BUSY)
+    server = '[[services]]\nname = "db"\nkind = "postgres"\ngrace = "1s"\n'
+    stage.groups(
+        f"exec {sys.executable} busy.py", run=f'grace = "{GRACE}s"', head=server,
+        more='services = ["db"]\nenv = { DB_URL = "{db.url}" }',
+    )  # fmt: skip
+    process = stage.start("test")
+    eventually(lambda: started(stage) == 1 and len(in_a_query(stage)) == 1, "a query")
+    (backend,) = in_a_query(stage)
+    stage.kill(process)
+    eventually(lambda: not backend.is_running(), "the end of the query")
+    await_silence(stage, GRACE + PATIENCE)
+    assert stage.newest().statuses == {"g0": "lost"}
+    stage.judge()
+
+
+def in_a_query(stage: Stage) -> list[psutil.Process]:
+    """The sessions of its PostgreSQL that work, by what they write over their command lines, and environments."""
+    found = []
+    for server in processes(stage):
+        with contextlib.suppress(psutil.Error):
+            found += [each for each in server.children() if " ".join(each.cmdline()).rstrip().endswith(" SELECT")]
+    return found
 
 
 def test_case_08_the_next_start_sweeps_what_a_killed_run_had(stage: Stage) -> None:
