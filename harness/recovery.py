@@ -158,7 +158,9 @@ def _context(facts: Facts, record: RunRecord) -> Context:
 
 def _missing(record: RunRecord, events: list[Stamped], files: RunFiles) -> Iterator[AnyEvent]:
     """What would have been told of the run, had its harness lived. The record is brought up to date between two."""
-    leaking = set()
+    # Those of which somebody could say so before he died: the harness, or an earlier recovery.
+    ended = (stamped.data for stamped in events)
+    leaking = {event.group for event in ended if isinstance(event, LeaseEnded) and event.ending == "leaked"}
     for lease in _standing(events):
         leaking.add(lease.group)
         yield LeaseEnded(
