@@ -45,9 +45,9 @@ def take_over(path: str, lock: int, sessions: int) -> None:
 
 def finish_abandoned(project: Path) -> list[str]:
     """Finishes the runs of the project that nobody attends to, and returns what there is to say of it."""
-    said = []
+    said: list[str] = []
     try:
-        found = abandoned(project)
+        found = abandoned(project, said.append)
     except OSError as error:
         return [f"cannot look for runs that have died: {error}"]
     for unfinished in found:

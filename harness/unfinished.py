@@ -13,6 +13,7 @@ while the file from which it was made is there, the run is that one's, and may b
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +105,26 @@ def attend(path: Path, lock: int) -> Unfinished | None:
     return Unfinished(facts, path, lock, str(facts.files.run_dir)) if facts else None
 
 
-def abandoned(project: Path) -> list[Unfinished]:
-    """Those to which nobody attends any more, the oldest first; from now on we do. Raises OSError."""
+def abandoned(project: Path, warn: Callable[[str], None]) -> list[Unfinished]:
+    """Those to which nobody attends any more, the oldest first; from now on we do. Raises OSError.
+
+    `warn` is told of each file that cannot be read, as of another user or another version: the others are none the
+    worse for it.
+    """
     directory = Path(project, UNFINISHED)
     if not directory.is_dir():
         return []
+    found = []
     with locked(directory):
-        return [run for path in sorted(directory.glob("*.json")) if (run := _taken(path, project))]
+        for path in sorted(directory.glob("*.json")):
+            try:
+                run = _taken(path, project)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else f"not of this version of the harness: {error}"
+                warn(f"cannot see which run {path} is of, and whether that has died: {why}; remove it if it has")
+            else:
+                found += [run] if run else []
+    return found
 
 
 def _taken(path: Path, project: Path) -> Unfinished | None:
@@ -131,7 +145,6 @@ def _taken(path: Path, project: Path) -> Unfinished | None:
 
 
 def _facts(descriptor: int) -> Facts | None:
-    try:
-        return decoded(_decoder, os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-    except ValueError:
-        return None
+    """None: they were not written to their end. Raises ValueError for anything else."""
+    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    return decoded(_decoder, data) if data.endswith(b"}") else None

@@ -234,7 +234,7 @@ def test_the_time_until_the_death_counts_where_it_is_known(whole: Ran, tmp_path:
 
     first = decode(whole.files.events.read_bytes().splitlines()[0])
     dead = Dead(tmp_path, whole, encode(first) + b"\n")
-    (run,) = abandoned(tmp_path)
+    (run,) = abandoned(tmp_path, print)
     _finish(run, {}, died_at=first.time + 7.0)
     run.close()
     assert dead.events[-1].data.duration == pytest.approx(first.elapsed + 7.0)
