@@ -74,6 +74,23 @@ def test_case_09_a_project_that_was_moved_is_finished_where_it_is(stage: Stage) 
     stage.judge()
 
 
+def test_case_08_a_visit_to_what_the_run_had_kept_goes_on(stage: Stage) -> None:
+    stage.groups("exit 1", STUBBORN, run=f'grace = "{GRACE}s"', head=BOX, more='isolate = ["box"]')
+    process = stage.start("test", "--jobs", "1", "--keep-environment")
+    eventually(lambda: started(stage) == 1, "the second group")
+    there = "touch visiting; until [ -e go ]; do sleep 0.01; done; ls box-* $HARNESS_RUN_DIR/events.jsonl"
+    visit = stage.start("enter", "g0", "--", "sh", "-c", there)
+    stage.await_file("visiting")
+    stage.kill(process)
+    eventually(lambda: not guardians(stage), "the end of the guardian")
+    stage.write("go", "")
+    ran = stage.finish(visit)
+    assert ran.code == 0, ran.stderr
+    assert stage.newest().statuses == {"g0": "failed", "g1": "lost"}
+    assert stage.run("gc", "--kept").code == 0
+    stage.judge(inventory=lambda: boxes(stage))
+
+
 BUSY = """
 import os, psycopg
 with psycopg.connect(os.environ["DB_URL"]) as session:
