@@ -73,6 +73,19 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_copy(path: Path, first: str | Path) -> bool:
+    """Whether the file `path` was copied, with the project in which it was made as `first`, and that is still there.
+
+    A copy has no lock, so of the process that made the first one it says nothing.
+    """
+    try:
+        return not os.path.samefile(path, first)  # noqa: PTH121 - as that says it
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # we are not to know
+        return True
+
+
 def open_private(path: Path | str, flags: int) -> int:
     """Open a file under a name that others can guess, made for its owner alone where it is missing. Raises OSError.
 

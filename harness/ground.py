@@ -145,10 +145,13 @@ class Ground:
             self._end_strays()
 
     def _end_strays(self) -> None:
-        """What bears no marks was nobody's until now."""
-        if count := self._adoption.end():
-            whose = "by some group or service: it bears no marks, since its environment was cleared"
+        """What bears no attempt's marks was nobody's until now."""
+        count, immortal = self._adoption.end()
+        if count:
+            whose = "by a service, or by a group of which it bears no mark, since its environment was cleared"
             self._put(Warned(message=f"ended what was left running {whose} ({count} processes)"))
+        for process in immortal:
+            self._put(Warned(message=f"{process} was left running, and is another user's: it could not be ended"))
 
     def _starting(self) -> Iterator[Group]:
         """The groups that are going to run, if nothing stops them."""

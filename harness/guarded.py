@@ -7,9 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import harness
 from harness.process import Leader, Sessions, told
 from harness.unfinished import Facts, Unfinished, begin
 
@@ -70,13 +68,10 @@ def _guardian(unfinished: Unfinished, warn: Callable[[str], None]) -> Iterator[N
 
 
 def _start(unfinished: Unfinished, inherited: tuple[int, ...]) -> Leader:
-    # -P, and a path of our own: no module in the user's directory may come first.
-    argv = [sys.executable, "-P", "-m", "harness.guardian", str(unfinished.path), *map(str, inherited)]
-    house = str(Path(harness.__file__).parent.parent)
-    env = dict(os.environ) | {
-        "HARNESS_RUN_DIR": str(unfinished.facts.files.run_dir),
-        "PYTHONPATH": os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH", "")])),
-    }
+    # -I, and our own path: what the user's variables and directories hold is for the tests.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from harness.guardian import main; main(sys.argv[1:])"
+    argv = [sys.executable, "-I", "-c", code, str(unfinished.path), *map(str, inherited)]
+    env = dict(os.environ) | {"HARNESS_RUN_DIR": str(unfinished.facts.files.run_dir)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         return Leader.start(argv, env=env, directory="/", output=nowhere, inherited=inherited, pauses=False)

@@ -1,8 +1,8 @@
 """The guardian of a run: a process that waits for the harness to die, and then finishes the run in its stead.
 
-`python -m harness.guardian UNFINISHED LOCK SESSIONS ALIVE`: the run's file and three descriptors. ALIVE is the reading
-end of a pipe whose writing end only the harness has. That it ends is all that the guardian waits for, so it costs
-nothing meanwhile; a harness that ends as it should kills it first (guarded.py).
+`main([UNFINISHED, LOCK, SESSIONS, ALIVE])`: the run's file and three descriptors. ALIVE is the reading end of a pipe
+whose writing end only the harness has. That it ends is all that the guardian waits for, so it costs nothing meanwhile;
+a harness that ends as it should kills it first (guarded.py).
 
 It leads a session of its own and ignores what a terminal or a shell sends to all. Until it is needed it imports
 nothing: it has to be there soon, and stay small.
@@ -10,7 +10,6 @@ nothing: it has to be there soon, and stay small.
 
 import os
 import signal
-import sys
 
 
 def main(words: list[str]) -> None:
@@ -22,7 +21,3 @@ def main(words: list[str]) -> None:
     from harness.recovery import take_over
 
     take_over(path, int(lock), int(sessions))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

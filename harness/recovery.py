@@ -37,15 +37,17 @@ def take_over(path: str, lock: int, sessions: int) -> None:
     """The guardian's part, at once: `sessions` are those that the harness had when it died."""
     died_at = time.time()
     unfinished = attend(Path(path), lock)
-    if unfinished:
+    if unfinished and unfinished.is_elsewhere:
+        _end_processes(unfinished, read_sessions(sessions))
+    elif unfinished:
         _finish(unfinished, read_sessions(sessions), died_at)
 
 
 def finish_abandoned(project: Path) -> list[str]:
     """Finishes the runs of the project that nobody attends to, and returns what there is to say of it."""
-    said = []
+    said: list[str] = []
     try:
-        found = abandoned(project)
+        found = abandoned(project, said.append)
     except OSError as error:
         return [f"cannot look for runs that have died: {error}"]
     for unfinished in found:
@@ -68,9 +70,7 @@ def _finish(
 ) -> list[str]:
     """`died_at`: wall time; where nobody knows, the run's last event is taken for its end."""
     facts = unfinished.facts
-    run_dir = str(facts.files.run_dir)
-    immortal = end({"HARNESS_RUN_DIR": run_dir}, sessions)
-    remove_homes(run_dir)
+    immortal = _end_processes(unfinished, sessions)
     remove_leftovers(Path(facts.project, SHARED))
     said = [f"run {facts.run_id} had died, and {it} could not be ended" for it in immortal]
     remove_temporary(facts.files, facts.writer)
@@ -89,6 +89,13 @@ def _finish(
         _forget(facts.files)
     unfinished.finished()
     return said
+
+
+def _end_processes(unfinished: Unfinished, sessions: Mapping[int, float] | None) -> list[str]:
+    """Those that could not be ended are returned, for people."""
+    immortal = end({"HARNESS_RUN_DIR": unfinished.run_dir}, sessions)
+    remove_homes(unfinished.run_dir)
+    return immortal
 
 
 def _whole_events(journal: Path) -> list[Stamped]:
@@ -151,7 +158,9 @@ def _context(facts: Facts, record: RunRecord) -> Context:
 
 def _missing(record: RunRecord, events: list[Stamped], files: RunFiles) -> Iterator[AnyEvent]:
     """What would have been told of the run, had its harness lived. The record is brought up to date between two."""
-    leaking = set()
+    # Those of which somebody could say so before he died: the harness, or an earlier recovery.
+    ended = (stamped.data for stamped in events)
+    leaking = {event.group for event in ended if isinstance(event, LeaseEnded) and event.ending == "leaked"}
     for lease in _standing(events):
         leaking.add(lease.group)
         yield LeaseEnded(

@@ -170,6 +170,19 @@ def test_leases_that_stand_are_told_as_leaked(whole: Ran, tmp_path: Path) -> Non
     }  # fmt: skip
 
 
+def test_what_an_earlier_recovery_has_told_as_leaked_stays_so(whole: Ran, tmp_path: Path) -> None:
+    lines = whole.files.events.read_bytes().splitlines(keepends=True)
+    made = next(n for n, line in enumerate(lines) if isinstance(decode(line).data, LeaseMade))
+    dead = Dead(tmp_path, whole, b"".join(lines[: made + 1]))
+    dead.finish()
+    told = dead.files.events.read_bytes().splitlines(keepends=True)[: made + 2]
+    dead.files.events.write_bytes(b"".join(told))  # as if that had been killed after its first line
+    begin(dead.facts).close()
+    dead.finish()
+    report = json.loads(dead.files.report.read_text())
+    assert [suite["name"] for suite in report["suites"] if suite["leaked"]] == ["fine"]
+
+
 def test_a_run_that_had_not_begun_leaves_nothing(whole: Ran, tmp_path: Path) -> None:
     dead = Dead(tmp_path, whole, b'{"seq":1')
     for path in dead.files.run_dir.iterdir():
@@ -221,7 +234,7 @@ def test_the_time_until_the_death_counts_where_it_is_known(whole: Ran, tmp_path:
 
     first = decode(whole.files.events.read_bytes().splitlines()[0])
     dead = Dead(tmp_path, whole, encode(first) + b"\n")
-    (run,) = abandoned(tmp_path)
+    (run,) = abandoned(tmp_path, print)
     _finish(run, {}, died_at=first.time + 7.0)
     run.close()
     assert dead.events[-1].data.duration == pytest.approx(first.elapsed + 7.0)

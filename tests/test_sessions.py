@@ -1,6 +1,8 @@
 """The table of our sessions: what stands in it is what a guardian would find, at any moment."""
 
+import errno
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +56,15 @@ def test_a_leader_stands_in_it_from_its_start_until_it_is_reaped(sessions: Sessi
     leader = Leader.start(["true"], env={}, directory="/", output=2)
     assert read_sessions(sessions.fileno()) == {}
     leader.reap()
+
+
+def test_a_full_disk_neither_loses_a_process_nor_keeps_it(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with told(sessions), monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full)
+        leader = Leader.start(["sleep", "1000"], env={}, directory="/", output=2)
+        assert leader.reap()[0] == -signal.SIGKILL
+    sessions.add(1, 1.0)
+    assert read_sessions(sessions.fileno()) == {1: 1.0}

@@ -62,6 +62,7 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
         door.secrets.learn(group.env)
     settings = resolve(given, variables, plan, unshown(variables, shell, dotenv))
     plan = apply(plan, settings)
+    _refuse_unwritable_names(door.project, _log_dir(door, settings), Path.cwd())
     will_run = not (settings.list or settings.dry_run)
     if will_run:
         caution(finish_abandoned(door.project))  # before the history is asked
@@ -140,6 +141,17 @@ def _refuse_shared_files(plan: Plan) -> None:
                 f"the groups {quoted(owner)} and {quoted(group.name)} would have one log, {file}_….log",
                 "Rename one of them.",
             )
+
+
+def _refuse_unwritable_names(*directories: Path) -> None:
+    """Of those that stand in reports and journals, which are UTF-8."""
+    for directory in directories:
+        try:
+            str(directory).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the path {directory} is not UTF-8, so no report can name it", "Rename the directory."
+            ) from None
 
 
 def _selection(settings: Settings, plan: Plan, history: History, environment: str) -> Selection:

@@ -6,6 +6,8 @@ locked it may take down what it speaks of (sweep.py). A journal in which nothing
 
 A line is on the disk before `making` returns, where the thing could outlive this machine. A line that a crash tore is
 the last one, and of a thing that had not been made.
+
+A journal that was copied with its project is nobody's while the first one is there: that run may be alive.
 """
 
 import errno
@@ -22,7 +24,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.files import PRIVATE_FILE, locked
+from harness.files import PRIVATE_FILE, is_copy, locked
 from harness.foreign import decoded
 from harness.isolation.lease import Lease
 
@@ -31,11 +33,12 @@ LEASES = Path(".harness", "leases")
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What happened to a lease. `lease` comes with making, `details` with learned."""
+    """What happened to a lease. `lease` and `journal`, our own path, come with making, `details` with learned."""
 
     did: Literal["making", "learned", "released", "kept"]
     token: str
     lease: Lease | None = None
+    journal: str = ""
     details: dict[str, str] = {}
 
 
@@ -48,6 +51,7 @@ class Standing:
     """A lease that was made, or was about to be, and not released."""
 
     lease: Lease
+    journal: str = ""  # that speaks of it: the path by which it was made
     kept: bool = False  # because its group failed and somebody wants to look at it
 
 
@@ -71,8 +75,8 @@ class Journal:
 
     def making(self, lease: Lease, durable: bool) -> None:
         """Before it is made. With `durable` the line is on the disk when this returns. Raises OSError."""
-        self.standing[lease.token] = Standing(lease)
-        self._write(_Line("making", lease.token, lease), durable)
+        self.standing[lease.token] = Standing(lease, str(self.path))
+        self._write(_Line("making", lease.token, lease, str(self.path)), durable)
 
     def learned(self, token: str, details: Mapping[str, str]) -> None:
         """What else is needed for its removal. Raises OSError."""
@@ -134,15 +138,17 @@ def all_standing(directory: Path) -> dict[str, Standing]:
 
 
 def _lock(path: Path) -> Journal | None:
-    """None: its run lives, or somebody else sweeps it, or has swept it meanwhile."""
+    """None: its run lives, or may live, or somebody else sweeps it, or has swept it meanwhile."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
-            return Journal(path, descriptor, _read(path))
+        standing = _read(path)
+        copied = any(it.journal and is_copy(path, it.journal) for it in standing.values())
+        if os.fstat(descriptor).st_nlink and not copied:
+            return Journal(path, descriptor, standing)
     except OSError:
         pass
     os.close(descriptor)
@@ -158,7 +164,7 @@ def _read(path: Path) -> dict[str, Standing]:
         except ValueError:  # also of what is no UTF-8
             continue  # torn by a crash
         if line.did == "making" and line.lease and _is_token(line.token) and line.lease.token == line.token:
-            standing[line.token] = Standing(line.lease)
+            standing[line.token] = Standing(line.lease, line.journal)
         elif line.did == "learned":
             _learn(standing, line.token, line.details)
         elif line.did == "kept" and line.token in standing:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,6 +74,21 @@ def end(marks: Marks, sessions: Mapping[int, float] | None = None) -> list[str]:
         if not found or time.monotonic() > limit:
             return [describe(process) for process in found]
         psutil.wait_procs(found, timeout=_LOOK_AGAIN)
+
+
+def kill_working_in(directory: Path, name: str) -> None:
+    """SIGKILL to the programs called `name` that work in this directory or below; returns when they are gone, at the
+    latest after five seconds."""
+    import psutil
+
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            if process.name() == name and Path(process.cwd()).is_relative_to(directory):
+                process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=_LIMIT)
 
 
 def bearers(marks: Marks, sessions: Collection[int]) -> list["psutil.Process"]:

@@ -2,8 +2,12 @@
 
 A slot each: the leader and the seconds that it has between SIGTERM and SIGKILL. The file has no name, so it is gone
 with the last process that has it open, and nothing has to be sent or received while all is well.
+
+What a full disk keeps from being written there is found by its marks alone (bearers.py): that is no reason to fail a
+process which has been started already.
 """
 
+import contextlib
 import os
 import struct
 import tempfile
@@ -30,14 +34,18 @@ class Sessions:
         with self._lock:
             slot = self._free.pop() if self._free else len(self._slots)
             self._slots[leader] = slot
-            os.pwrite(self._file.fileno(), _SLOT.pack(leader, grace), slot * _SLOT.size)
+            self._write(_SLOT.pack(leader, grace), slot)
 
     def remove(self, leader: int) -> None:
         """Without effect for one that is not there."""
         with self._lock:
             if (slot := self._slots.pop(leader, None)) is not None:
                 self._free.append(slot)
-                os.pwrite(self._file.fileno(), _FREE, slot * _SLOT.size)
+                self._write(_FREE, slot)
+
+    def _write(self, data: bytes, slot: int) -> None:
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file.fileno(), data, slot * _SLOT.size)
 
     def close(self) -> None:
         self._file.close()

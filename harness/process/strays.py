@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from harness import threads
+from harness.process.bearers import describe
 from harness.process.sessions import Sessions
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -24,7 +25,7 @@ _LIMIT = 5.0  # seconds that what was killed has to be gone
 _lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
-_held_back = False  # those to come wait
+_holding_back = 0  # who wants those to come to wait
 _told: Sessions | None = None  # where the guardian would look for them
 
 
@@ -33,7 +34,7 @@ def starting() -> Iterator[Callable[[int, float], None]]:
     """Yields what to tell the pid of a child of our own that leads a session, and its grace in seconds."""
     global _starts
     with _lock:
-        _lock.wait_for(lambda: not _held_back)
+        _lock.wait_for(lambda: not _holding_back)
         _starts += 1
     try:
         yield _remember
@@ -46,15 +47,15 @@ def starting() -> Iterator[Callable[[int, float], None]]:
 @contextlib.contextmanager
 def none_starting() -> Iterator[None]:
     """No child of our own is being started in the block: what was under way is over, what is to come waits."""
-    global _held_back
+    global _holding_back
     with _lock:
-        _held_back = True
+        _holding_back += 1
         _lock.wait_for(lambda: not _starts)
     try:
         yield
     finally:
         with _lock:
-            _held_back = False
+            _holding_back -= 1
             _lock.notify_all()
 
 
@@ -111,19 +112,23 @@ class Adoption:
         """Whether anything is left behind: then one of them is our child. False where nothing is adopted."""
         if not self._thread:
             return False
-        with _lock:
+        # While another attempt starts, nobody could tell, and ours would go without its `leaked`.
+        with none_starting(), _lock:
             return bool(_strays())
 
-    def end(self) -> int:
-        """Kills what is left behind, and takes in no more. Returns how many there were. Once more is no harm."""
+    def end(self) -> tuple[int, list[str]]:
+        """Kills what is left behind, and takes in no more. Once more is no harm.
+
+        Returns how many there were, and those that could not be killed, for people.
+        """
         if not self._thread:
-            return 0
+            return 0, []
         self._over.set()
         self._thread.join()
         self._thread = None
-        count = _kill_strays()
+        killed, immortal = _kill_strays()
         _be_subreaper(0)
-        return count
+        return len(killed), immortal
 
     def _work(self) -> None:
         while not self._over.wait(_LOOK_AGAIN):
@@ -157,18 +162,24 @@ def _reap_strays() -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def _kill_strays() -> int:
+def _kill_strays() -> tuple[set[int], list[str]]:
     """Each may leave its own children to us, so again and again."""
     seen: set[int] = set()
+    immortal: dict[int, str] = {}  # other users'
     limit = time.monotonic() + _LIMIT
     while time.monotonic() < limit:
         _reap_strays()
         with _lock:
-            pids = _strays()
+            pids = [pid for pid in _strays() if pid not in immortal]
             for pid in pids:
-                os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's
+                try:
+                    os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's
+                except PermissionError:
+                    import psutil
+
+                    immortal[pid] = describe(psutil.Process(pid))
         if not pids:
             break
         seen.update(pids)
         time.sleep(_LOOK_AGAIN / 10)
-    return len(seen)
+    return seen - immortal.keys(), list(immortal.values())

@@ -32,6 +32,7 @@ from harness.files import private_directory
 from harness.installations import VARIABLE, postgres_directories
 from harness.ports import LOOPBACK
 from harness.process import ToolError, run_tool
+from harness.process.bearers import kill_working_in
 
 USER = "nobody"
 SUPERUSER = "postgres"
@@ -183,6 +184,9 @@ def make_home(run_dir: str, user: tuple[int, int] | None) -> Path:
 def remove_homes(run_dir: str) -> None:
     """Remove what the servers of a dead run left. Raises OSError when that cannot be done."""
     for home in {home.resolve() for place in _places() for home in place.glob(f"{_prefix(run_dir)}*")}:
+        # Each has a session of its own, and writes what it does over its environment; in the midst of a query it does
+        # not see that its server is gone.
+        kill_working_in(home, "postgres")
         remove_home(home)
 
 

@@ -170,6 +170,7 @@ def test_a_failed_groups_environment_can_be_kept_and_entered_and_swept(project: 
     assert project.harness.run("gc", "--kept", env=project.env()).code == 0
     assert project.inventory() == before
     seen = dict(item.split("=", 1) for item in entered.stdout.split("\0") if item)
+    assert Path(seen.pop("HARNESS_RUN_DIR")) == Path(told.pop("HARNESS_RUN_DIR"))  # by another name: see visit.py
     # The shell's own, and the place where the processes of the run met, which is gone.
     for name in ("_", "SHLVL", "PWD", "OLDPWD", "PS1", "HARNESS_SHARED", "HARNESS_WITHIN"):
         told.pop(name, None)

@@ -123,3 +123,25 @@ def test_case_28_a_death_at_any_call_leaves_the_old_file_or_the_new(stage: Stage
         left.unlink()  # of a process that nobody could ask any more
     assert deaths
     stage.judge()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+@pytest.mark.parametrize("place", ["project", "log directory", "where the user stands"])
+def test_case_23_a_path_that_no_report_can_name_is_refused(stage: Stage, place: str) -> None:
+    stage.groups("true")
+    top, nameless = stage.directory, stage.directory / os.fsdecode(b"caf\xe9")
+    nameless.mkdir()
+    words: tuple[str, ...] = ()
+    if place == "project":
+        (top / "harness.toml").rename(nameless / "harness.toml")
+        stage.directory = nameless
+    elif place == "log directory":
+        words = ("--log-dir", str(nameless))
+    else:
+        stage.directory = nameless
+    ran = stage.run("test", *words)
+    assert ran.code == 2
+    assert "is not UTF-8" in ran.stderr
+    assert list(nameless.iterdir()) == ([nameless / "harness.toml"] if place == "project" else [])
+    stage.directory = top
+    stage.judge()

@@ -1,6 +1,9 @@
 """Case 27: two runs of one project, started at the same moment. `make torture` does it fifty times."""
 
+import shutil
+
 from faults.agreement import runs_of
+from faults.killing import BOX, boxes
 from faults.stage import Stage
 
 SUITE = """
@@ -35,3 +38,21 @@ def test_case_27_two_runs_at_once_share_no_file(stage: Stage) -> None:
     for _ in range(5):
         start_twice(stage)
     stage.judge(inventory=lambda: frozenset(path.name for path in stage.directory.glob("box-*")))
+
+
+def test_case_27_whoever_starts_in_a_copy_lets_the_first_run_be(stage: Stage) -> None:
+    first = stage.directory = stage.directory / "first"
+    first.mkdir()
+    box = BOX.replace("box-", f"{stage.directory}/box-")
+    waits = "touch up-0; until [ -e go ]; do sleep 0.01; done; ls box-*"
+    stage.groups(waits, head=box, more='isolate = ["box"]')
+    process = stage.start("test")
+    stage.await_file("up-0")
+    stage.directory = first.with_name("copy")
+    shutil.copytree(first, stage.directory)
+    assert stage.run("gc").code == 0
+    stage.directory = first
+    stage.write("go", "")
+    assert stage.finish(process).code == 0
+    assert stage.newest().statuses == {"g0": "passed"}
+    stage.judge(inventory=lambda: boxes(stage))

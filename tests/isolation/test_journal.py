@@ -1,6 +1,7 @@
 """The journal: what is in it when a run dies, and who may read it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,15 @@ def test_it_is_its_owners_alone(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "leases", "20260101_000000")
     assert journal.path.stat().st_mode & 0o077 == 0
     journal.close()
+
+
+def test_a_copy_is_read_by_nobody_while_the_first_is_there(tmp_path: Path) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    journal = Journal.open(first, "20260101_000000")
+    lease = box()
+    journal.making(lease, durable=False)
+    shutil.copytree(first, copy)
+    assert standing(copy) == []
+    journal.close()
+    first.rename(tmp_path / "moved")
+    assert standing(tmp_path / "moved") == standing(copy) == [(lease.token, {}, False)]

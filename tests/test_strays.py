@@ -1,0 +1,87 @@
+"""Which of our children are strays: what a test has left behind, and nothing that we are starting ourselves."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from harness.process import Adoption
+from harness.process.strays import none_starting, starting
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us adopt")
+
+
+@pytest.fixture
+def adoption() -> Iterator[Adoption]:
+    made = Adoption()
+    made.begin()
+    yield made
+    made.end()
+
+
+def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: Adoption) -> None:
+    with starting() as ours:
+        shell = subprocess.Popen(["sh", "-c", "sleep 1000 &"])
+        ours(shell.pid, 0.0)
+    shell.wait()
+    is_starting, seen, go_on = threading.Event(), threading.Event(), threading.Event()
+    found: list[bool] = []
+
+    def start() -> None:
+        with starting():
+            is_starting.set()
+            go_on.wait()
+
+    def look() -> None:
+        found.append(adoption.has_any)
+        seen.set()
+
+    threads = [threading.Thread(target=start), threading.Thread(target=look)]
+    threads[0].start()
+    is_starting.wait()
+    threads[1].start()
+    seen.wait(0.1)  # too early, if it does not wait for the start
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert found == [True]
+
+
+def test_a_start_waits_for_all_who_hold_it_back() -> None:
+    started = threading.Event()
+
+    def start() -> None:
+        with starting():
+            started.set()
+
+    thread = threading.Thread(target=start)
+    with none_starting():
+        with none_starting():
+            thread.start()
+        assert not started.wait(0.05)
+    thread.join()
+    assert started.is_set()
+
+
+def test_what_is_another_users_is_named_and_let_be(adoption: Adoption, monkeypatch: pytest.MonkeyPatch) -> None:
+    with starting() as ours:
+        shell = subprocess.Popen(["sh", "-c", "sleep 1000 & sleep 2000 & echo $!"], stdout=subprocess.PIPE, text=True)
+        ours(shell.pid, 0.0)
+    assert shell.stdout
+    with shell.stdout:
+        sacred = int(shell.stdout.readline())
+    shell.wait()
+    kill = os.kill
+
+    def refusing(pid: int, number: int) -> None:
+        if pid == sacred:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr("os.kill", refusing)
+    assert adoption.end() == (1, [f"process {sacred} (sleep 2000)"])
+    kill(sacred, signal.SIGKILL)
