@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import clock
+from harness.planning.files import Tree
 from harness.results.gotest import GoReader
 from harness.results.junit import JunitReader
 from harness.results.known import KnownTests
@@ -85,7 +86,10 @@ class _Files:
         pass
 
     def close(self) -> str:
-        found = dict(self._found())
+        try:
+            found = dict(self._found())
+        except ValueError as error:
+            return f"{visible(self._path)} cannot be looked for: {error}"
         new = [name for name, identity in found.items() if self._before.get(name) != identity]
         old = [name for name in found if name not in new]
         if not found:
@@ -102,8 +106,8 @@ class _Files:
         """The files that are there now, in order, and what changes when one is written."""
         names = [self._path]
         if glob.has_magic(self._path):
-            # Path.glob would find hidden files too.
-            names = glob.glob(self._path, root_dir=self._directory, recursive=True)  # noqa: PTH207
+            # glob.glob would follow links that lead upward, for ever.
+            names = list(Tree(Path(self._directory), "").glob(self._path))
         for name in sorted(names):
             try:
                 status = Path(self._directory, name).stat()

@@ -105,6 +105,15 @@ def test_files_at_any_depth(begin: Begin, tmp_path: Path) -> None:
     assert attempt.tests == ["out/b.tap::works", "out/x/y/a.tap::works"]
 
 
+def test_a_glob_over_links_that_lead_upward_ends(begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    for name in ("b", "c"):
+        (tmp_path / "out" / "a" / name).symlink_to("..")
+    attempt = begin("tap:out/**/*.tap")
+    (tmp_path / "out" / "a" / "t.tap").write_text("1..1\nok 1 - x\n")
+    assert attempt.report.close() == ""
+
+
 def test_problems_name_their_files(begin: Begin, tmp_path: Path) -> None:
     attempt = begin("tap:*.tap")
     for name in "abcd":
