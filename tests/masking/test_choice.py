@@ -27,7 +27,7 @@ LEFT_ALONE = {
     "MAC_KEY": "/Users/me/key.pem",
     "TLS_KEY": "./certs/key.pem",
     "SECRET_KEY_FILE": "certs/server-1.key",
-    "PWD": "/Work/Project-1",
+    "PWD": "/Code/Project-1",
     "KEYCLOAK_REALM": "our-realm-1",
     "TOKENIZERS_PARALLELISM": "false-or-true",
     "TOKEN_URL": "https://auth.example.com/oauth/token",

@@ -1,7 +1,6 @@
 """Whatever stands in harness.toml, the answer is a Plan or a PlanError with located lines; never another exception."""
 
 import copy
-import json
 import re
 import tomllib
 from datetime import date
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_plans import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,21 +93,6 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
     max_leaves=6,
 )
-
-
-def dump(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return hex(value) if value > 2**63 else str(value)
-        case float():
-            return repr(value)
-        case str():
-            return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
-        case list():
-            return f"[{', '.join(dump(item) for item in value)}]"
-    return "{" + ", ".join(f"{dump(key)} = {dump(item)}" for key, item in value.items()) + "}"
 
 
 def ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
