@@ -41,7 +41,7 @@ class Output:
     """Live output. Not an event: it is never journalled."""
 
     group: str  # or part, by its name
-    data: bytes
+    data: bytes | memoryview  # good until `notify` returns
 
 
 Notify = Callable[[AnyEvent | Output], None]
@@ -129,11 +129,15 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets:
     started_at, started = time.time(), clock.now()
     log = LogFile(job.log, secrets, limit=job.log_limit, show=lambda data: notify(Output(job.name, data)))
 
-    def output(data: bytes) -> None:
-        if source and job.results:
-            source.feed(data)
+    def output(data: memoryview) -> None:
+        if job.results:
+            told(data)
         if not log.write(data):
             control.cancel()
+
+    def told(data: memoryview) -> None:
+        if source:
+            source.feed(bytes(data))
 
     def note(reason: str) -> None:
         log.write_line(f"=== a pytest of its own: {on_one_line(reason)}")
@@ -168,7 +172,7 @@ def _run(job: Job, notify: Notify, control: Control, warm: Warm | None, secrets:
                     grace=job.grace,
                     control=control,
                     spawned=spawned,
-                    side=source.feed if source and job.reports_tests else None,
+                    side=told if job.reports_tests else None,
                     launch=warm.launch(process, job.name, note) if warm and job.warm else Leader.start,
                 )
                 ends.append(judge(job, ended, tests, source.close() if source else ""))

@@ -24,13 +24,12 @@ class Backlog:
         self._left_out: dict[str, int] = {}  # by group or part, since it was last told
 
     def let_in(self, output: Output) -> Output | None:
-        """What is to be shown of it, and of what was left out before; None: nothing."""
+        """What is to be shown of it, and of what was left out before, to keep; None: nothing."""
         with self._lock:
             if self._is_full:
                 self._left_out[output.group] = self._left_out.get(output.group, 0) + len(output.data)
                 return None
-            if told := self._told(output.group):
-                output = replace(output, data=told + output.data)
+            output = replace(output, data=self._told(output.group) + bytes(output.data))
             self._under_way += len(output.data)
             self._is_full = self._under_way >= self._most
             return output

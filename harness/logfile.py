@@ -20,17 +20,20 @@ _LONGEST_END = 256 * 1024  # bytes
 _MARKER_SIZE = 100  # bytes: no marker is longer
 
 
-def nobody(_data: bytes) -> None:
+def nobody(_data: object) -> None:
     """Shows nothing."""
+
+
+Data = bytes | memoryview
 
 
 class LogFile:
     """One opening of a log, to which it appends."""
 
     def __init__(
-        self, path: str, secrets: Secrets, *, limit: int | None = None, show: Callable[[bytes], None] = nobody
+        self, path: str, secrets: Secrets, *, limit: int | None = None, show: Callable[[Data], None] = nobody
     ) -> None:
-        """`limit`: bytes; None: there is none."""
+        """`limit`: bytes; None: there is none. What `show` is told is good until it returns."""
         self._path = path
         self._stream = Stream(secrets)
         self._secrets = secrets
@@ -62,9 +65,9 @@ class LogFile:
         start = "" if self._is_at_line_start else "\n"
         return self._take(f"{start}{self._secrets.text(line)}\n".encode(errors="backslashreplace"), is_shown=False)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: Data) -> bool:
         """What was printed. False: there is a problem, now or since earlier."""
-        return self._take(self._stream.feed(data))
+        return self._take(data if self._stream.lets_all_through else self._stream.feed(bytes(data)))
 
     def close(self) -> None:
         self._take(self._stream.close())
@@ -76,22 +79,22 @@ class LogFile:
                 self._fail(error)
             self._descriptor = -1
 
-    def _take(self, data: bytes, *, is_shown: bool = True) -> bool:
+    def _take(self, data: Data, *, is_shown: bool = True) -> bool:
         if not data:
             return not self.problem
-        self._is_at_line_start = data.endswith(b"\n")
+        self._is_at_line_start = data[-1:] == b"\n"
         if self._room is not None:
             beginning, rest = data[: self._room], data[self._room :]
             self._room -= len(beginning)
             self._keep(rest)
             data = beginning
         if data:
-            self._beginning_ends_line = data.endswith(b"\n")
+            self._beginning_ends_line = data[-1:] == b"\n"
         if data and is_shown:
             self._show(data)
         return self._append(data)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: Data) -> None:
         self._end += data
         # Not every time, or short pieces would move all of it for each.
         if len(self._end) > 2 * _LONGEST_END:
@@ -117,7 +120,7 @@ class LogFile:
             self._show(end)
             self._append(end)
 
-    def _append(self, data: bytes) -> bool:
+    def _append(self, data: Data) -> bool:
         if self.problem:
             return False
         try:

@@ -2,18 +2,38 @@
 
 Reads are bounded, nothing is kept, and nobody is waited for longer than asked: what a process floods, its sinks get in
 pieces. Knows nothing of processes.
+
+A flood costs what it takes to copy it, once out of the pipe and once to where it goes: every read of a thread goes into
+the same memory, since fresh pages for each would cost as much again, and a pipe that was found full is made larger, or
+its writer would wait for us after every 64 KiB.
 """
 
+import contextlib
+import fcntl
 import math
 import os
 import select
+import threading
 from collections.abc import Callable
 
-Sink = Callable[[bytes], None]
+Sink = Callable[[memoryview], None]
+"""Is told what has come. That is good until it returns: the memory is used again."""
 
 LONGEST_WAIT = 86_400.0  # seconds: poll takes no more than 2^31 milliseconds
-_READ_SIZE = 64 * 1024
-_LAST_READS = 16  # of _READ_SIZE: a pipe holds 1 MiB at most, more comes from somebody who still writes
+READ_SIZE = 1024 * 1024  # bytes: of one read, and of a pipe that was found full
+_MUCH = 32 * 1024  # bytes: half of a pipe as it is made, which may be full of pages that are not
+_LAST_READS = 16  # a pipe holds no more than one takes: more comes from somebody who still writes
+_SET_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux
+
+
+class _Memory(threading.local):
+    """What each thread reads into. It takes no more memory than the longest read has needed."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_SIZE))
+
+
+_memory = _Memory()
 
 
 class Pump:
@@ -54,8 +74,10 @@ class Pump:
         ready = [descriptor for descriptor, _ in self._poll.poll(milliseconds)]
         for descriptor in ready:
             if sink := self._sinks.get(descriptor):
-                if data := os.read(descriptor, _READ_SIZE):
-                    sink(data)
+                if size := os.readv(descriptor, [_memory.view]):
+                    if size > _MUCH:
+                        _enlarge(descriptor)
+                    sink(_memory.view[:size])
                 else:
                     self._close_reading(descriptor)
         return ready
@@ -75,3 +97,10 @@ class Pump:
         self._poll.unregister(descriptor)
         del self._sinks[descriptor]
         os.close(descriptor)
+
+
+def _enlarge(pipe: int) -> None:
+    # A user may only have so many large ones: then it stays as it is.
+    if _SET_SIZE is not None:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, _SET_SIZE, READ_SIZE)

@@ -204,7 +204,7 @@ class _Run:
         if arrival is LOOK:
             return
         if isinstance(arrival, Output):
-            self.show(arrival.group, arrival.data)
+            self.show(arrival.group, bytes(arrival.data))
             self.backlog.out(arrival)
         elif isinstance(arrival, Input):
             if isinstance(arrival, AttemptEnded):

@@ -16,6 +16,7 @@ from harness.logfile import LogFile
 from harness.masking import Secrets
 from harness.process import SIDE_VARIABLE, Child, Control, Exit, ToolError, run, run_tool
 from harness.profile import Sampler
+from harness.pump import READ_SIZE
 
 LONG = 60.0  # seconds: longer than any test, so that whoever waits for it has failed
 
@@ -181,7 +182,7 @@ class TestOutput:
         end, _ = bash("head -c 50000000 /dev/zero", output=lambda data: sizes.append(len(data)))
         assert end.exit_code == 0
         assert sum(sizes) == 50_000_000
-        assert max(sizes) <= 65_536
+        assert max(sizes) <= READ_SIZE
 
     def test_a_process_that_closes_its_output_is_waited_for(self, ready: Path) -> None:
         end, _ = bash(f"exec >&- 2>&-; echo >{ready}; exit 7", spawned=lambda _: ready.read_text() and None)

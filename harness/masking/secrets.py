@@ -181,6 +181,11 @@ class Stream:
         self._secrets = secrets
         self._held = b""
 
+    @property
+    def lets_all_through(self) -> bool:
+        """Whether what comes next can be said as it is, without `feed`."""
+        return self._secrets.is_empty and not self._held
+
     def feed(self, data: bytes) -> bytes:
         """What can be said by now."""
         if self._held:

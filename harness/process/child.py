@@ -10,11 +10,11 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness import threads
-from harness.logfile import LogFile, nobody
+from harness.logfile import LogFile
 from harness.process.leader import Leader
 from harness.pump import LONGEST_WAIT, Pump, Sink
 
@@ -35,7 +35,7 @@ class Child:
         env: Mapping[str, str],
         directory: str | Path,
         log: LogFile,
-        hear: Sink = nobody,
+        hear: Callable[[bytes], None] | None = None,
         user: tuple[int, int] | None = None,
         grace: float = 0.0,
     ) -> None:
@@ -113,10 +113,11 @@ class Child:
         self.wait(None)
 
 
-def _into(log: LogFile, hear: Sink) -> Sink:
-    def write(data: bytes) -> None:
+def _into(log: LogFile, hear: Callable[[bytes], None] | None) -> Sink:
+    def write(data: memoryview) -> None:
         log.write(data)
-        hear(data)
+        if hear:
+            hear(bytes(data))
 
     return write
 

@@ -131,9 +131,9 @@ def run(
 ) -> Exit:
     """Run `argv` until it has ended, by itself, at `timeout` seconds, or because of `control`.
 
-    `env` is its whole environment. `output` gets what it writes, as it comes, at most 64 KiB at a time; `side` likewise
-    for a second pipe, whose descriptor the process finds in HARNESS_TEST_EVENTS_FD. `spawned` gets its pid. When one
-    of these raises, the process is killed and the exception passed on.
+    `env` is its whole environment. `output` gets what it writes, as it comes; `side` likewise for a second pipe, whose
+    descriptor the process finds in HARNESS_TEST_EVENTS_FD. `spawned` gets its pid. When one of these raises, the
+    process is killed and the exception passed on.
 
     Raises OSError or ValueError if it cannot be started.
     """
@@ -219,5 +219,5 @@ def _linger(leader: "Leader", pump: Pump, stdout: int) -> bool:
     return False
 
 
-def _ignore(data: bytes) -> None:
+def _ignore(data: memoryview) -> None:
     pass
