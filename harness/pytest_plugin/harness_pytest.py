@@ -151,8 +151,7 @@ def _clean(text: str) -> str:
 class _Reporter:
     """The hooks that report tests."""
 
-    def __init__(self, pipe: _Pipe, config: pytest.Config) -> None:
-        self._pipe = pipe
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._tests: dict[str, _Test] = {}
         # A file that pytest-xdist's workers all fail to collect, a test that it gives to the next worker after it
@@ -162,7 +161,7 @@ class _Reporter:
     # First, because some end the process in this hook; the tests are over by then.
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        self._pipe.send("end")
+        _send("end")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome != "passed" and report.nodeid not in self._finished:
@@ -174,7 +173,7 @@ class _Reporter:
         if nodeid not in self._finished:
             # pytest-xdist's controller only tells of the tests that its workers run.
             self._tests[nodeid] = _Test(elsewhere=self._config.pluginmanager.hasplugin("dsession"))
-            self._pipe.send("start", id=_clean(nodeid))
+            _send("start", id=_clean(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.nodeid in self._tests:
@@ -189,7 +188,7 @@ class _Reporter:
 
     def _send_finish(self, nodeid: str, test: _Test) -> None:
         self._finished.add(nodeid)
-        self._pipe.send(
+        _send(
             "finish",
             id=_clean(nodeid),
             status=test.status or "passed",  # --setup-only has no call
@@ -206,7 +205,7 @@ class _Stopper:
     def __init__(self) -> None:
         self._masks: dict[int, Any] = {}  # by thread: that before the fork
 
-    def pytest_configure(self) -> None:
+    def begin(self) -> None:
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             if hasattr(os, "register_at_fork"):  # not on Windows
@@ -243,22 +242,33 @@ def _open_pipe() -> _Pipe | None:
         return None
 
 
-_pipe: _Pipe | None = None
+def _send(event: str, **fields: object) -> None:
+    if _pipe:
+        _pipe.send(event, **fields)
+
+
+# When this is loaded, because a conftest may end the process.
+_pipe = _open_pipe()
+_stopper = _Stopper()
+_send("begin")
+
+
+def register(config: pytest.Config) -> None:
+    """Before `begin`; in a warm parent (harness_warm) so much earlier that its forks need not."""
+    config.pluginmanager.register(_Reporter(config), "harness_reporter")
+    config.pluginmanager.register(_stopper, "harness_stopper")
 
 
 def begin() -> None:
-    """Looks for the pipe, and says that a session begins: when this is loaded, because a conftest may end the process;
-    and in a process that was forked from one in which there was none (harness_warm)."""
+    """In a fork of a process that had no pipe: looks for its own, and says that a session begins."""
     global _pipe
     _pipe = _open_pipe()
+    _send("begin")
     if _pipe:
-        _pipe.send("begin")
-
-
-begin()
+        _stopper.begin()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if _pipe:
-        config.pluginmanager.register(_Reporter(_pipe, config), "harness_reporter")
-        config.pluginmanager.register(_Stopper(), "harness_stopper")
+        register(config)
+        _stopper.begin()

@@ -76,6 +76,7 @@ class Parent:
             self.reason = reason
             pytest.exit(reason)  # so that what was begun is ended: the next pytest begins it too
         self._load_ahead(tests)
+        birth = child.Birth(session, self.watch)
         said = _printed()
         gc.collect()
         gc.freeze()  # or the collector of each child would copy all that is here
@@ -93,7 +94,7 @@ class Parent:
                     os._exit(0)
                 os.close(waits)
                 self.watch.end()
-                self.wanted = child.become(session, self.watch, request, descriptors)
+                self.wanted = birth.become(request, descriptors)
                 child.write(said[: self._said_before])
                 for each in self._postponed:
                     each.function(*(session for _ in each.argnames))
