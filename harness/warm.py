@@ -181,15 +181,22 @@ class _Parent:
         with self._asking:
             if self._cold or self._is_stopped:
                 raise Cold("" if self._is_stopped else self._cold)
-            own = {name: value for name, value in env.items() if name != SIDE_VARIABLE}
+            request = {"tests": pytest.tests, "env": {name: env[name] for name in env if name != SIDE_VARIABLE}}
+            answer: dict[str, object] = {}
+
+            def born() -> int | None:
+                nonlocal answer
+                answer = self._ask(request, (output, waits, *inherited))
+                return None if answer.keys() & {"cold", "again"} else _child(answer.get("pid"))
+
             try:
                 if not self._leader:
                     self._start(pytest, variables())
                 waits, goes = os.pipe()
                 try:
-                    answer = self._ask({"tests": pytest.tests, "env": own}, (output, waits, *inherited))
-                    if "cold" not in answer:
-                        leader = Leader.adopt(_child(answer.get("pid")), grace)
+                    while not (leader := Leader.adopt(born, grace)) and "again" in answer:
+                        self._introduce()
+                    if leader:
                         os.write(goes, b"!")
                         return leader
                 finally:
@@ -257,12 +264,8 @@ class _Parent:
             raise Cold(str(answer["cold"]))
 
     def _ask(self, request: Mapping[str, object], descriptors: Sequence[int]) -> dict[str, object]:
-        while True:
-            self._send(request, descriptors)
-            answer = self._receive(_ANSWERS_WITHIN)
-            if not answer.get("again"):
-                return answer
-            self._introduce()
+        self._send(request, descriptors)
+        return self._receive(_ANSWERS_WITHIN)
 
     def _send(self, message: Mapping[str, object], descriptors: Sequence[int]) -> None:
         assert self._control

@@ -73,7 +73,9 @@ def test_an_adopted_process_stands_still_before_it_shows_a_mark(leaders: list[Le
         signal.alarm(60)  # whatever becomes of the test
         os.setsid()
         signal.pause()
-    leaders.append(Leader.adopt(pid, grace=0))
+    leader = Leader.adopt(lambda: pid, grace=0)
+    assert leader
+    leaders.append(leader)
     fork = psutil.Process(pid)
     eventually(lambda: os.getsid(pid) == pid, "its own session")
     with standing_still(marks):

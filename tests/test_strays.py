@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.process import Adoption
+from harness.process import Adoption, Leader
 from harness.process.strays import none_starting, starting
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us adopt")
@@ -49,6 +49,24 @@ def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: A
     for thread in threads:
         thread.join()
     assert found == [True]
+
+
+def test_what_is_being_adopted_is_no_stray(adoption: Adoption) -> None:
+    found: list[bool] = []
+    looker = threading.Thread(target=lambda: found.append(adoption.has_any))
+
+    def born() -> int:
+        process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        process.returncode = 0  # its leader reaps it
+        looker.start()
+        looker.join(0.1)  # too early, if it does not wait until it is adopted
+        return process.pid
+
+    leader = Leader.adopt(born, grace=0.0)
+    looker.join()
+    assert leader
+    leader.reap()
+    assert found == [False]
 
 
 def test_a_start_waits_for_all_who_hold_it_back() -> None:

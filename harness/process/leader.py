@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.endings import descriptor_of_end
@@ -74,9 +74,13 @@ class Leader:
         return cls(popen.pid)
 
     @classmethod
-    def adopt(cls, pid: int, grace: float) -> "Leader":
-        """A child that another process has started, and that does not end before this returns."""
+    def adopt(cls, born: Callable[[], int | None], grace: float) -> "Leader | None":
+        """A child that `born` has another process start, and that does not end before this returns: it gives the pid,
+        or None where there is to be none. While it is asked no child is taken for a stray."""
         with strays.starting() as ours:
+            pid = born()
+            if pid is None:
+                return None
             ours(pid, grace)
             pausing.joined(pid)
         return cls(pid)
