@@ -1,11 +1,13 @@
 """What the harness itself costs: 2,000 groups of `true`, two at a time, every log, status, event and report written.
 
-Beside it tools that start the same processes and write less, `xargs -P2` nothing at all. What prepares a directory for
-make, CTest and Meson is not measured. bats takes so long that it runs fewer tests; all are compared by time a group.
+Beside it tools that start the same processes and write less, `xargs -P2` nothing at all, and a Python that only starts
+them and waits. What prepares a directory for make, CTest and Meson is not measured. bats takes so long that it runs
+fewer tests; all are compared by time a group.
 """
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,22 @@ BATS_TESTS = 200
 ROUNDS = 7
 SLOW_ROUNDS = 3  # of the tools that take many times as long
 
-GOALS = {"xargs -P2 -n1": 1.25, "ctest -j2": 1 / 2, "parallel -j2": 1 / 6}
+XARGS, STARTING = "xargs -P2 -n1", "Popen and wait"
+GOALS = {XARGS: 1.25, "ctest -j2": 1 / 2, "parallel -j2": 1 / 6}
+
+START = f"""
+import os, subprocess
+running = {{}}
+for _ in range({GROUPS}):
+    if len(running) == 2:
+        pid, status = os.wait()
+        running.pop(pid).returncode = status
+    process = subprocess.Popen(["true"], start_new_session=True)
+    running[process.pid] = process
+while running:
+    pid, status = os.wait()
+    running.pop(pid).returncode = status
+"""
 
 
 def measure() -> Result:
@@ -27,10 +44,14 @@ def measure() -> Result:
         measured = in_turn(sides)
     each = "wall a group"
     comparisons = [
-        Comparison(f"harness / {side.name}", "harness", each, side.name, at_most=GOALS.get(side.name))
-        for side in sides[1:]
+        Comparison(f"{one} / {other}", one, each, other, at_most=GOALS.get(other) if one == "harness" else None)
+        for one, other in [
+            *(("harness", side.name) for side in sides[1:]),
+            *((STARTING, other) for other in GOALS),
+            *((XARGS, other) for other in GOALS if other != XARGS),
+        ]
     ]
-    cpu = Comparison("harness / xargs -P2 -n1, CPU", "harness", "cpu a group", "xargs -P2 -n1")
+    cpu = Comparison(f"harness / {XARGS}, CPU", "harness", "cpu a group", XARGS)
     programs = [tools.tool(name) for name in ("xargs", "make", "ctest", "parallel")]
     return result(
         "overhead",
@@ -57,7 +78,8 @@ def _sides(directory: Path) -> list[Side]:
     make, ctest, meson = _make(directory), _ctest(directory), _meson(directory)
     return [
         projects.harness(directory / "harness", groups=GROUPS, jobs=2, rounds=ROUNDS, each=True),
-        side("xargs -P2 -n1", shell("xargs", "-P2 -n1 true"), "", ROUNDS),
+        side(XARGS, shell("xargs", "-P2 -n1 true"), "", ROUNDS),
+        side(STARTING, [sys.executable, "-c", START], "", ROUNDS),
         side("make -j2", make, "make", ROUNDS, said("^true$", GROUPS)),
         side("ctest -j2", ctest, "ctest", ROUNDS, said(f"0 tests failed out of {GROUPS}")),
         side("parallel -j2", shell(parallel, "-j2 true"), "", SLOW_ROUNDS),

@@ -89,6 +89,17 @@ def pytest(project: Path, *, python: str, tests: int, rounds: int, workers: int 
     )
 
 
+def bare_forks(project: Path, *, python: str, files: int, tests: int, rounds: int, jobs: int) -> Side:
+    """A fork of one pytest for each file. `tests` are those of a file."""
+    return Side(
+        f"bare forks, {jobs} at a time",
+        [python, str(Path(__file__).with_name("bare_forks.py")), str(jobs)],
+        project,
+        rounds,
+        proof=said(rf"\b{tests} passed", files),
+    )
+
+
 def xargs_pytest(project: Path, *, python: str, files: int, tests: int, rounds: int, jobs: int) -> Side:
     """A pytest for each file. `tests` are those of a file."""
     return Side(

@@ -2,8 +2,8 @@
 
 `xargs pytest` gives each file a process too. Plain pytest and pytest-xdist do not: with them files share an
 interpreter, and what one leaves behind the next one finds. All sides use one interpreter with the same plugins, and
-start from nothing but compiled files and a warm disk cache. Beside them stands what the sleeping alone takes: nothing
-can be faster than that, nor any ratio less.
+start from nothing but compiled files and a warm disk cache. Beside them stands what bare forks of a loaded pytest cost,
+and what the sleeping alone takes: nothing can be faster than that, nor any ratio less.
 """
 
 import tempfile
@@ -32,13 +32,16 @@ def measure() -> Result:
                 project, groups=FILES, tests=tests, jobs=jobs, rounds=ROUNDS, name=f"harness --jobs {jobs}"
             )
             xargs = projects.xargs_pytest(project, python=python, files=FILES, tests=TESTS, rounds=ROUNDS, jobs=jobs)
+            forks = projects.bare_forks(project, python=python, files=FILES, tests=TESTS, rounds=ROUNDS, jobs=jobs)
             xdist = [
                 projects.pytest(project, python=python, tests=tests, rounds=ROUNDS, workers=jobs, dist=dist)
                 for dist in ("loadfile", "worksteal")
             ]
-            sides += [ours, xargs, *xdist]
+            sides += [ours, xargs, *xdist, forks]
             comparisons += [
                 Comparison(f"{ours.name} / {xargs.name}, CPU", ours.name, "cpu", xargs.name, at_most=1 / 8),
+                Comparison(f"{forks.name} / {xargs.name}, CPU", forks.name, "cpu", xargs.name),
+                Comparison(f"{forks.name} / {xdist[0].name}", forks.name, "wall", xdist[0].name),
                 *(
                     Comparison(
                         f"{ours.name} / {other.name}",
