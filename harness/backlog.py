@@ -29,7 +29,7 @@ class Backlog:
             if self._is_full:
                 self._left_out[output.group] = self._left_out.get(output.group, 0) + len(output.data)
                 return None
-            output = replace(output, data=self._told(output.group) + bytes(output.data))
+            output = replace(output, data=self._told(output.group) + output.data)
             self._under_way += len(output.data)
             self._is_full = self._under_way >= self._most
             return output

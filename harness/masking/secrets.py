@@ -183,8 +183,8 @@ class Stream:
 
     @property
     def lets_all_through(self) -> bool:
-        """Whether what comes next can be said as it is, without `feed`."""
-        return self._secrets.is_empty and not self._held
+        """Whether what comes next can be said as it is, without `feed`: nothing is known, and so nothing held back."""
+        return self._secrets.is_empty
 
     def feed(self, data: bytes) -> bytes:
         """What can be said by now."""

@@ -251,10 +251,12 @@ def test_variables_are_those_of_the_group_also_where_the_kernel_shows_them(suite
                 assert variables["HARNESS_GROUP"] == "one"
                 assert "PARENTS" not in variables and "REMOVED" not in variables and "HARNESS_ROOM" not in variables
                 assert variables["SET_BY_CONFTEST"] == "yes"
+                assert variables["COMMON"] == "to both"
         """,
     )
-    env = {"MINE": "a group's" * 300, "REMOVED": "by the conftest"}
-    with suite.warmed("test_a.py", env={"PARENTS": "secret", "REMOVED": "by the conftest"}) as told:
+    both = {"COMMON": "to both", "REMOVED": "by the conftest"}
+    env = {"MINE": "a group's" * 300, **both}
+    with suite.warmed("test_a.py", env={"PARENTS": "secret", **both}) as told:
         ran = suite.run("test_a.py", name="one", env=env)
     assert not told
     assert ran.outcome.status is Status.PASSED, ran.log

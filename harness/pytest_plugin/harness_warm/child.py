@@ -39,7 +39,6 @@ class Birth:
         self._variables = dict(os.environ)
         self._shown = _place_of_variables()
         # Copies: the memory in which the process was given its own is where a child shows those of the request.
-        os.environ.clear()
         os.environ.update(self._variables)
         self._reporter: Any = sys.modules.get("harness_pytest")
         if self._reporter:
