@@ -51,6 +51,15 @@ def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: A
     assert found == [True]
 
 
+def test_while_nothing_is_left_behind_a_look_does_not_wait_for_what_is_started(adoption: Adoption) -> None:
+    found: list[bool] = []
+    looking = threading.Thread(target=lambda: found.append(adoption.has_any))
+    with starting():
+        looking.start()
+        looking.join(10)
+        assert found == [False]
+
+
 def test_a_start_waits_for_all_who_hold_it_back() -> None:
     started = threading.Event()
 
