@@ -10,6 +10,7 @@ It must not know what stands in the files, and it makes no name outside the log 
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import itertools
 import os
@@ -170,7 +171,7 @@ class RunFiles:
     def main_log(self) -> Path:
         return self.log_dir / f"parallel_run_{self.run_id}.log"
 
-    @property
+    @functools.cached_property  # it is asked for at every start of a group
     def run_dir(self) -> Path:
         return self.log_dir / f"run_{self.run_id}"
 
