@@ -20,7 +20,7 @@ from harness.record import FAILED_TESTS, GroupRecord, RunRecord
 from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import without_escapes
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 # A parser would read a carriage return as a new line, and in an attribute a new line or a tab as a blank.
 _IN_TEXT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
