@@ -23,6 +23,15 @@ def adoption() -> Iterator[Adoption]:
     made.end()
 
 
+def test_while_nothing_is_left_behind_a_look_does_not_wait_for_what_is_started(adoption: Adoption) -> None:
+    found: list[bool] = []
+    looking = threading.Thread(target=lambda: found.append(adoption.has_any))
+    with starting():
+        looking.start()
+        looking.join(10)
+        assert found == [False]
+
+
 def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: Adoption) -> None:
     with starting() as ours:
         shell = subprocess.Popen(["sh", "-c", "sleep 1000 &"])
@@ -49,15 +58,6 @@ def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: A
     for thread in threads:
         thread.join()
     assert found == [True]
-
-
-def test_while_nothing_is_left_behind_a_look_does_not_wait_for_what_is_started(adoption: Adoption) -> None:
-    found: list[bool] = []
-    looking = threading.Thread(target=lambda: found.append(adoption.has_any))
-    with starting():
-        looking.start()
-        looking.join(10)
-        assert found == [False]
 
 
 def test_a_start_waits_for_all_who_hold_it_back() -> None:
