@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
+from projects import eventually
 
 from harness.process import Adoption
 from harness.process.strays import none_starting, starting
@@ -84,6 +86,7 @@ def test_what_is_another_users_is_named_and_let_be(adoption: Adoption, monkeypat
     with shell.stdout:
         sacred = int(shell.stdout.readline())
     shell.wait()
+    eventually(lambda: psutil.Process(sacred).name() == "sleep", "the exec of a child of the shell")
     kill = os.kill
 
     def refusing(pid: int, number: int) -> None:
