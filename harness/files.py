@@ -10,6 +10,7 @@ It must not know what stands in the files, and it makes no name outside the log 
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import itertools
 import os
@@ -92,9 +93,14 @@ def open_private(path: Path | str, flags: int) -> int:
     Whoever else can write to its directory may have laid something there, to read what we write or to have us write
     elsewhere: a link, a pipe or a file of somebody else's, or a second name of one of our files, is refused.
     """
-    links = 0 if _is_own_link(path) else os.O_NOFOLLOW
     # Nobody reads from a pipe that was laid: opening it must not wait.
-    handle = os.open(path, flags | links | os.O_CREAT | os.O_NONBLOCK, PRIVATE_FILE)
+    flags |= os.O_CREAT | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW, PRIVATE_FILE)
+    except OSError:  # where there is a link; which number that has, differs between systems
+        if not _is_own_link(path):
+            raise
+        handle = os.open(path, flags, PRIVATE_FILE)
     status = os.fstat(handle)
     if not stat.S_ISCHR(status.st_mode) and (status.st_uid != os.geteuid() or status.st_nlink > 1):
         os.close(handle)
@@ -165,7 +171,7 @@ class RunFiles:
     def main_log(self) -> Path:
         return self.log_dir / f"parallel_run_{self.run_id}.log"
 
-    @property
+    @functools.cached_property  # it is asked for at every start of a group
     def run_dir(self) -> Path:
         return self.log_dir / f"run_{self.run_id}"
 

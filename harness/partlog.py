@@ -22,8 +22,10 @@ def with_log_in_place(outcome: Outcome, files: RunFiles) -> Outcome:
 
     Any thread may call, several at once.
     """
+    if not outcome.part:
+        return outcome
     own, log = files.part_log(outcome.name), files.group_log(outcome.group)
-    if not outcome.part or not own.exists():  # one that could not be opened is an error already
+    if not own.exists():  # one that could not be opened is an error already
         return outcome
     try:
         _append(own, log)

@@ -252,7 +252,7 @@ class _Run:
     def start(self, action: Start) -> None:
         values = self.ground.services.values
         job = make_job(self.request, self.files, action.group, values, attempt=action.attempt, slot=action.slot)
-        log = str(self.files.group_log(job.group))
+        log = str(self.files.group_log(job.group)) if job.part else job.log
         self.emit(AttemptStarted(group=job.group, part=job.part, attempt=job.attempt, slot=job.slot, log=log))
         self.ground.executor.submit(job).add_done_callback(self.attempt_ended)
 

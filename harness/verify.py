@@ -36,6 +36,7 @@ STATUS_KEYS = (
     "LOG",
     "REASON",
 )
+_KNOWN_KEYS = {*STATUS_KEYS, "PID"}
 # What the groups of a summary add up to.
 SUMMANDS = ("passed", "cached", "failed", "quarantined", "skipped", "interrupted", "not_run")
 _STATUS_LINE = re.compile(r"([A-Z_]+)=(.+)")
@@ -64,9 +65,9 @@ def parse_status(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for line in text.splitlines():
         match = _STATUS_LINE.fullmatch(line)
-        if not match or match[1] in values or match[1] not in (*STATUS_KEYS, "PID"):
+        key, quoted = match.groups() if match else ("", "")
+        if key not in _KNOWN_KEYS or key in values:
             raise ValueError(f"unexpected line {line!r}")
-        key, quoted = match.groups()
         value = quoted[1:-1].replace("'\"'\"'", "'") if quoted.startswith("'") else quoted
         if shlex.quote(value) != quoted:
             raise ValueError(f"{key} is not safely quoted: {quoted!r}")

@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
+from projects import eventually
 
 from harness.process import Adoption, Leader
 from harness.process.strays import none_starting, starting
@@ -21,6 +23,15 @@ def adoption() -> Iterator[Adoption]:
     made.begin()
     yield made
     made.end()
+
+
+def test_while_nothing_is_left_behind_a_look_does_not_wait_for_what_is_started(adoption: Adoption) -> None:
+    found: list[bool] = []
+    looking = threading.Thread(target=lambda: found.append(adoption.has_any))
+    with starting():
+        looking.start()
+        looking.join(10)
+        assert found == [False]
 
 
 def test_what_is_left_behind_is_seen_while_something_else_is_started(adoption: Adoption) -> None:
@@ -93,6 +104,7 @@ def test_what_is_another_users_is_named_and_let_be(adoption: Adoption, monkeypat
     with shell.stdout:
         sacred = int(shell.stdout.readline())
     shell.wait()
+    eventually(lambda: psutil.Process(sacred).name() == "sleep", "the exec of a child of the shell")
     kill = os.kill
 
     def refusing(pid: int, number: int) -> None:

@@ -269,9 +269,10 @@ class Environments:
     # --- variables
 
     def _environment(self, job: Job, workers: Sequence[Sequence[_Held]]) -> dict[str, str]:
-        hidden = {variable for name in job.isolate for variable in self._hidden(name)}
-        env = {name: value for name, value in job.env.items() if name not in hidden} | self._paths
-        env |= _variables(workers[0])
+        env = dict(job.env)
+        for hidden in (variable for name in job.isolate for variable in self._hidden(name)):
+            env.pop(hidden, None)
+        env |= self._paths | _variables(workers[0])
         if not job.reports_tests:
             env[WITHIN] = str(self._shared.directory)
         if job.workers and job.isolate:

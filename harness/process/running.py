@@ -137,7 +137,8 @@ def run(
 
     Raises OSError or ValueError if it cannot be started.
     """
-    environment = {name: value for name, value in env.items() if name != SIDE_VARIABLE}
+    environment = dict(env)
+    environment.pop(SIDE_VARIABLE, None)
     pump = Pump()
     try:
         stdout = pump.pipe(output)

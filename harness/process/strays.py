@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from io import FileIO
 
 from harness import threads
 from harness.process.bearers import describe
@@ -22,6 +23,7 @@ from harness.process.sessions import Sessions
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN = 0.05  # seconds: nothing tells of the end of a child of which we do not know
 _LIMIT = 5.0  # seconds that what was killed has to be gone
+_MOST_READ = 64 * 1024  # bytes
 _lock = threading.Condition()
 _ours: Counter[int] = Counter()  # a pid may be another's before we hear that it has ended
 _starts = 0  # of children of our own that are under way
@@ -97,10 +99,12 @@ class Adoption:
     def __init__(self) -> None:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._children: FileIO | None = None  # as the kernel lists them; None: it does not
 
     def begin(self) -> None:
         """Without effect where the system does not let us. Raises InfrastructureError where no thread can be had."""
         if _be_subreaper(1):
+            self._children = _list_of_children()
             self._thread = threads.start(self._work, name="strays")
 
     @property
@@ -112,9 +116,12 @@ class Adoption:
         """Whether anything is left behind: then one of them is our child. False where nothing is adopted."""
         if not self._thread:
             return False
-        # While another attempt starts, nobody could tell, and ours would go without its `leaked`.
+        with _lock:
+            if not _unknown(self._children):
+                return False
+        # What another attempt starts is unknown as well, until it is told: nobody could tell it from what is left.
         with none_starting(), _lock:
-            return bool(_strays())
+            return bool(_unknown(self._children))
 
     def end(self) -> tuple[int, list[str]]:
         """Kills what is left behind, and takes in no more. Once more is no harm.
@@ -126,13 +133,15 @@ class Adoption:
         self._over.set()
         self._thread.join()
         self._thread = None
-        killed, immortal = _kill_strays()
+        killed, immortal = _kill_strays(self._children)
+        if self._children:
+            self._children.close()
         _be_subreaper(0)
         return len(killed), immortal
 
     def _work(self) -> None:
         while not self._over.wait(_LOOK_AGAIN):
-            _reap_strays()
+            _reap_strays(self._children)
 
 
 def _be_subreaper(answer: int) -> bool:
@@ -144,33 +153,45 @@ def _be_subreaper(answer: int) -> bool:
         return False
 
 
-def _strays() -> list[int]:
-    """Living and dead; none while anything is started, since it could be that. To be called under the lock."""
+def _list_of_children() -> FileIO | None:
+    """Living and dead, of the main thread: whatever is adopted becomes a child of that. None: a kernel without it."""
     try:
-        # Whatever is adopted becomes a child of the main thread. Not by pathlib: every attempt ends with such a look.
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb", buffering=0) as file:  # noqa: PTH123
-            pids = file.read().split()
-    except OSError:  # a kernel without it
-        return []
-    return [] if _starts else [pid for pid in map(int, pids) if pid not in _ours]
+        return FileIO(f"/proc/self/task/{os.getpid()}/children")
+    except OSError:
+        return None
 
 
-def _reap_strays() -> None:
+def _unknown(children: FileIO | None) -> list[int]:
+    """What is left behind, or is being started. To be called under the lock."""
+    # Read again and again, for every attempt ends with such a look, and to open it takes five times as long.
+    told, more = b"", b" "
+    while children and more:  # it comes a page at a time
+        more = os.pread(children.fileno(), _MOST_READ, len(told))
+        told += more
+    return [pid for pid in map(int, told.split()) if pid not in _ours]
+
+
+def _strays(children: FileIO | None) -> list[int]:
+    """Living and dead; none while anything is started, since it could be that. To be called under the lock."""
+    return [] if _starts else _unknown(children)
+
+
+def _reap_strays(children: FileIO | None) -> None:
     with _lock:
-        for pid in _strays():
+        for pid in _strays(children):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
 
 
-def _kill_strays() -> tuple[set[int], list[str]]:
+def _kill_strays(children: FileIO | None) -> tuple[set[int], list[str]]:
     """Each may leave its own children to us, so again and again."""
     seen: set[int] = set()
     immortal: dict[int, str] = {}  # other users'
     limit = time.monotonic() + _LIMIT
     while time.monotonic() < limit:
-        _reap_strays()
+        _reap_strays(children)
         with _lock:
-            pids = [pid for pid in _strays() if pid not in immortal]
+            pids = [pid for pid in _strays(children) if pid not in immortal]
             for pid in pids:
                 try:
                     os.kill(pid, signal.SIGKILL)  # it is not reaped, so it is no other's

@@ -7,6 +7,7 @@ Where do I add one? A class in a module here, its name in REPORTERS, and a place
 """
 
 from collections.abc import Callable, Iterable
+from operator import methodcaller
 
 from harness.events import Stamped, Warned
 from harness.record import RunRecord
@@ -61,14 +62,14 @@ class Reporters:
 
     def handle(self, stamped: Stamped) -> list[Warned]:
         self._record.apply(stamped)
-        return self._each(lambda reporter: reporter.handle(stamped))
+        return self._each(methodcaller("handle", stamped))
 
     def output(self, group: str, data: bytes) -> list[Warned]:
-        return self._each(lambda reporter: reporter.output(group, data))
+        return self._each(methodcaller("output", group, data))
 
     def close(self) -> list[Warned]:
         """Close every reporter, whatever the others do. Only what is durable can still change anything."""
-        return self._each(lambda reporter: reporter.close())
+        return self._each(methodcaller("close"))
 
     def _each(self, do: Callable[[Reporter], None]) -> list[Warned]:
         warnings = []

@@ -16,6 +16,7 @@ from harness.reporters.base import Context, Quiet, iso_time
 from harness.reporters.text import printable
 
 RUNNING = "running"
+NOTHING = "''"
 _PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
 
@@ -35,41 +36,52 @@ class StatusFiles(Quiet):
                 self._running(outcome.group)
             case GroupFinished() as event:
                 result = event.result
-                ending = {
-                    "STATUS": result.status.value,
-                    "EXIT_CODE": "" if result.exit_code is None else result.exit_code,
-                    "DURATION": f"{result.duration:.3f}",
-                    "ATTEMPTS": result.attempts,
-                    "FINISHED_AT": iso_time(stamped.time),
-                    "REASON": result.reason,
-                }
-                self._write(result.group, ending)
+                self._write(
+                    result.group,
+                    status=result.status.value,
+                    exit_code=NOTHING if result.exit_code is None else str(result.exit_code),
+                    duration=f"{result.duration:.3f}",
+                    attempts=result.attempts,
+                    finished_at=iso_time(stamped.time),
+                    reason=result.reason,
+                )
 
     def _running(self, group: str) -> None:
         """With the number of a process of its own, while there is one: afterwards it is free for others."""
         record = self._record.groups[group]
-        pid = {} if record.pid is None else {"PID": record.pid}
-        self._write(group, {"STATUS": RUNNING, **pid, "ATTEMPTS": record.attempt})
+        self._write(group, status=RUNNING, attempts=record.attempt, pid=record.pid)
 
-    def _write(self, group: str, known: dict[str, str | int]) -> None:
+    def _write(
+        self,
+        group: str,
+        *,
+        status: str,
+        attempts: int,
+        exit_code: str = NOTHING,
+        duration: str = NOTHING,
+        finished_at: str = NOTHING,
+        reason: str = "",
+        pid: int | None = None,
+    ) -> None:
         record = self._record.groups[group]
-        values: dict[str, str | int] = {
-            "GROUP": group,
-            "STATUS": "",
-            "EXIT_CODE": "",
-            "DURATION": "",
-            "ATTEMPTS": 0,
-            "STARTED_AT": "" if record.started_at is None else iso_time(record.started_at),
-            "FINISHED_AT": "",
-            "LOG": record.log,
-            "REASON": "",
-        }
-        values.update(known)
-        # One line each, whatever stands in it: a name with a newline must not bring a line of its own.
-        lines = [f"{key}={_quoted(str(value))}\n" for key, value in values.items()]
+        # Whatever is not a number, a time or a word of ours is quoted.
+        lines = (
+            f"GROUP={_quoted(group)}\n"
+            f"STATUS={status}\n"
+            f"EXIT_CODE={exit_code}\n"
+            f"DURATION={duration}\n"
+            f"ATTEMPTS={attempts}\n"
+            f"STARTED_AT={NOTHING if record.started_at is None else iso_time(record.started_at)}\n"
+            f"FINISHED_AT={finished_at}\n"
+            f"LOG={_quoted(record.log)}\n"
+            f"REASON={_quoted(reason)}\n"
+        )
+        if pid is not None:
+            lines += f"PID={pid}\n"
         path = f"{self._files.log_dir}/{self._files.status_name(group)}"  # not by pathlib, which takes its time
-        write_atomically(path, "".join(lines).encode("utf-8"), durable=False)
+        write_atomically(path, lines.encode("utf-8"), durable=False)
 
 
 def _quoted(text: str) -> str:
+    """On one line, whatever stands in it: a name with a newline must not bring a line of its own."""
     return text if _PLAIN.fullmatch(text) else shlex.quote(printable(text, None))

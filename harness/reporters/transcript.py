@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from harness.events import (
     AttemptFinished,
+    AttemptSpawned,
     AttemptStarted,
     GroupFinished,
     PhaseStarted,
@@ -24,6 +25,7 @@ from harness.events import (
     SignalReceived,
     Stamped,
     TestFinished,
+    TestStarted,
     Warned,
 )
 from harness.model import Phase, part_name
@@ -116,6 +118,8 @@ class Transcript:
     def _lines(self, stamped: Stamped) -> list[str]:
         quiet = self._context.detail is Detail.COMPACT
         match stamped.data:
+            case AttemptSpawned() | AttemptFinished() | TestStarted():  # most of all there are
+                return []
             case RunStarted() as event:
                 self._measure()
                 return _announcement(event, self._context)

@@ -5,16 +5,21 @@ clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from harness.events import AnyEvent
 from harness.model import Group, Outcome
 
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """Base of all of them. None leads back to itself, so the cyclic garbage collector need not look at it."""
+
+
 # --- inputs
 
 
-@dataclass(frozen=True)
-class Supply:
+class Supply(Message, frozen=True):
     """How much there is of what the leases of one isolation entry use up, in its units."""
 
     free: int  # now
@@ -23,52 +28,44 @@ class Supply:
     server: str = ""  # entries that say the same here use up the same thing
 
 
-@dataclass(frozen=True)
-class Begin:
+class Begin(Message, frozen=True):
     """The services are up, and environments can be made."""
 
-    supplies: Mapping[str, Supply] = field(default_factory=dict)  # by entry; there is enough of what is not in it
+    supplies: Mapping[str, Supply] = {}  # by entry; there is enough of what is not in it
 
 
-@dataclass(frozen=True)
-class AttemptEnded:
+class AttemptEnded(Message, frozen=True):
     outcome: Outcome
 
 
-@dataclass(frozen=True)
-class RetryDue:
+class RetryDue(Message, frozen=True):
     """The time that a Wake asked for is over."""
 
     attempt_id: str
 
 
-@dataclass(frozen=True)
-class SignalCame:
+class SignalCame(Message, frozen=True):
     number: int
 
 
-@dataclass(frozen=True)
-class ServiceDown:
+class ServiceDown(Message, frozen=True):
     service: str
     reason: str
 
 
-@dataclass(frozen=True)
-class StartupFailed:
+class StartupFailed(Message, frozen=True):
     """The services did not come up: nothing can run."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class TimeUp:
+class TimeUp(Message, frozen=True):
     """The run's own timeout is over."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class JournalLost:
+class JournalLost(Message, frozen=True):
     """A durable record of the run can no longer be written (a full disk): go no further."""
 
     reason: str
@@ -79,42 +76,36 @@ Input = Begin | AttemptEnded | RetryDue | SignalCame | ServiceDown | StartupFail
 # --- actions
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Message, frozen=True):
     group: Group
     attempt: int
     slot: int
 
 
-@dataclass(frozen=True)
-class Cancel:
+class Cancel(Message, frozen=True):
     """End the attempt by the ladder: SIGTERM, grace, SIGKILL."""
 
     attempt_id: str
 
 
-@dataclass(frozen=True)
-class Kill:
+class Kill(Message, frozen=True):
     """End the attempt now."""
 
     attempt_id: str
 
 
-@dataclass(frozen=True)
-class Wake:
+class Wake(Message, frozen=True):
     """Answer with RetryDue when so many seconds are over. Not waited for once the run stops."""
 
     attempt_id: str
     after: float
 
 
-@dataclass(frozen=True)
-class Emit:
+class Emit(Message, frozen=True):
     event: AnyEvent
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Message, frozen=True):
     """Nothing is running and nothing will start any more."""
 
 
