@@ -190,6 +190,8 @@ class Judge:
                     assert group.name not in self.done
                     assert self.group_of[group.name].name not in {*self.ended, *self.cached}
                     self.check_dependencies(self.group_of[group.name])
+                    # Others may have become ready in this moment: what starts in it has overtaken them already.
+                    self.now_ready(self.phases[self.group_of[group.name].phase])
                     self.ready.pop(group.name, None)
                     self.ready = {name: starts + 1 for name, starts in self.ready.items()}
                 assert self.alone in ("", group.name), "nothing starts beside a retry alone"
@@ -347,16 +349,20 @@ class Judge:
         if self.quiet and names and not self.alone:
             self.check_nothing_idles(self.phases[self.group_of[names[0]].phase], names)
 
-    def check_nothing_idles(self, phase: Phase, names: list[str]) -> None:
-        """Whatever could start has started, unless one that was overtaken often enough has something kept for it."""
-        idle = []
+    def now_ready(self, phase: Phase) -> list[str]:
+        """The units that could start but for what others hold."""
+        found = []
         for unit in (unit for group in phase.groups for unit in self.units[group.name]):
             group = self.group_of[unit]
             if group.name in self.ended or unit in {*self.done, *self.running, *self.resting}:
                 continue
             if not any(d.group not in self.ended for d in group.depends_on):
                 self.ready.setdefault(unit, 0)
-                if not self.breaches([*names, unit]):
-                    idle.append(unit)
+                found.append(unit)
+        return found
+
+    def check_nothing_idles(self, phase: Phase, names: list[str]) -> None:
+        """Whatever could start has started, unless one that was overtaken often enough has something kept for it."""
+        idle = [unit for unit in self.now_ready(phase) if not self.breaches([*names, unit])]
         overtaken = [name for name, starts in self.ready.items() if starts >= 2 * self.jobs and name not in idle]
         assert not idle or overtaken, f"{idle} could have started"
