@@ -124,7 +124,7 @@ def _past(door: Door) -> _Past:
     history = History.open(path)
     try:
         return _Past(
-            history.durations(door.environment),
+            history.durations(door.environment, (group.name for group in door.plan.groups)),
             history.test_durations(door.environment, splittable(door.plan)),
             history.apart(door.environment),
         )

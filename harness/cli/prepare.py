@@ -69,7 +69,9 @@ def prepare(door: Door, given: Mapping[str, Any]) -> Prepared:
     history = History.open(door.project / HISTORY_FILE, make=will_run)
     selected = select(plan, _selection(settings, plan, history, door.environment), variables, door.environment)
     estimates = estimate_plan(
-        plan, history.durations(door.environment), history.test_durations(door.environment, splittable(plan))
+        plan,
+        history.durations(door.environment, (group.name for group in plan.groups)),
+        history.test_durations(door.environment, splittable(plan)),
     )
     phases = _sharded(selected.phases, selected.off, settings, plan, estimates)
     fingerprints = Fingerprints(plan, door.environment, shell, dotenv)

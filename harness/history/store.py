@@ -17,6 +17,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.history.database import CURE, Database, sound_uri, transaction
+from harness.history.durations import WINDOW, durations
 from harness.history.fold import fold
 from harness.history.latest import latest
 from harness.history.rows import absorb, insert, prune, stored_fingerprints, typed, unfit
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HISTORY_FILE = ".harness/history.sqlite3"  # in the project
-WINDOW = 5  # runs that tell how long something takes
 UNFINISHED = '{"why":"did not come to its end"}'
 SLOWEST_OF = 20  # runs of a group whose tests are compared
 
@@ -145,25 +145,11 @@ class History:
 
     # Reading
 
-    def durations(self, environment: str) -> dict[str, list[float]]:
-        """Seconds of each group's last five passes there, at once and with all of its tests; newest first."""
-        durations: defaultdict[str, list[float]] = defaultdict(list)
-        for group, seconds in self._rows(
-            tuple[str, Measured],
-            """
-            SELECT "group", duration FROM (
-                SELECT g."group", g.duration,
-                       row_number() OVER (PARTITION BY g."group" ORDER BY r.started_at DESC, r.id DESC) AS place
-                FROM group_runs g JOIN runs r ON r.id = g.run
-                WHERE g.status = ? AND NOT g.partial AND r.environment = ?
-            ) WHERE place <= ? ORDER BY "group", place
-            """,
-            Status.PASSED.value,
-            environment,
-            WINDOW,
-        ):
-            durations[group].append(seconds)
-        return dict(durations)
+    def durations(self, environment: str, groups: Iterable[str]) -> dict[str, list[float]]:
+        """Seconds of the last five passes of each of these groups there, at once and with all of its tests; newest
+        first. Groups that never passed are not in it."""
+        wanted = list(groups)
+        return self._database.read(lambda connection: durations(connection, environment, wanted))
 
     def test_durations(self, environment: str, groups: Iterable[str]) -> dict[str, dict[str, float]]:
         """Of each of these groups the medians of its tests' seconds in the passes that `durations` tells of."""

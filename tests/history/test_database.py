@@ -283,7 +283,7 @@ sys.stdin.read()  # until all are there
 past = History.open(Path(sys.argv[1]))
 for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):
     past.record(make_record(number, {"a": Ended(attempts=[{"t": "passed"}])}), keep=1000)
-    past.durations("local")
+    past.durations("local", ["a"])
 past.close()
 if past.warnings:
     sys.exit("\\n".join(past.warnings))

@@ -17,7 +17,7 @@ from harness.history.schema import TABLES
 from harness.past import StoredFingerprint
 
 QUESTIONS: list[Callable[[History], object]] = [
-    lambda past: past.durations("local"),
+    lambda past: past.durations("local", ["a", "b"]),
     lambda past: past.test_durations("local", ["a"]),
     lambda past: past.apart("local"),
     lambda past: past.runs(10),

@@ -68,7 +68,8 @@ def test_it_outlives_the_process(path: Path) -> None:
 
 def test_an_empty_history(past: History) -> None:
     assert past.runs(MANY) == past.all_groups() == past.all_tests() == past.groups("a", MANY) == []
-    assert past.durations("local") == past.latest("local") == past.fingerprints() == past.failed_groups(MANY) == {}
+    assert past.durations("local", ["a"]) == past.latest("local") == past.fingerprints() == {}
+    assert past.failed_groups(MANY) == {}
     assert past.apart("local") is None
     assert past.slowest_tests("a", MANY) == []
 
@@ -111,7 +112,7 @@ def test_fingerprints_outlive_their_runs(past: History) -> None:
 endings = st.tuples(st.sampled_from([status.value for status in Status]), st.booleans())
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), endings), max_size=12))
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), endings), max_size=20))
 def test_durations_are_those_of_the_last_five_whole_passes(histories: list[dict[str, tuple[str, bool]]]) -> None:
     expected: defaultdict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory() as directory, closing(History.open(Path(directory, "history"))) as past:
@@ -121,7 +122,25 @@ def test_durations_are_those_of_the_last_five_whole_passes(histories: list[dict[
             for name, (status, partial) in groups.items():
                 if status == "passed" and not partial:
                     expected[name].insert(0, 1.0 + number)
-        assert past.durations("local") == {name: seconds[:5] for name, seconds in expected.items()}
+        assert past.durations("local", "abcd") == {name: seconds[:5] for name, seconds in expected.items()}
+        assert past.durations("local", "b").keys() == expected.keys() & "b"
+
+
+def test_durations_are_also_of_groups_that_the_newest_runs_tell_little_of(past: History) -> None:
+    for number in range(1, 13):
+        seconds = float(number)
+        groups = {"always": Ended(duration=seconds), "flaky": Ended("passed" if number % 2 else "failed", seconds)}
+        if number < 8:
+            groups |= {"once": Ended(duration=seconds)}
+        past.record(make_record(number, groups), keep=MANY)
+        past.record(make_record(50 + number, {"once": Ended(duration=100.0)}, environment="staging"), keep=MANY)
+    wanted = ["always", "flaky", "once", "never"]
+    assert past.durations("local", wanted) == {
+        "always": [12.0, 11.0, 10.0, 9.0, 8.0],
+        "flaky": [11.0, 9.0, 7.0, 5.0, 3.0],
+        "once": [7.0, 6.0, 5.0, 4.0, 3.0],
+    }
+    assert past.durations("staging", wanted) == {"once": [100.0] * 5}
 
 
 def test_the_durations_of_tests_are_medians_of_the_last_five_whole_passes(past: History) -> None:
@@ -205,7 +224,7 @@ def test_a_run_that_began_since_has_the_last_word(past: History) -> None:
 def test_environments_are_apart(past: History) -> None:
     past.record(make_record(1, {"a": Ended(duration=5.0)}, services=3.0), keep=MANY)
     past.record(make_record(2, {"a": Ended("failed", duration=1.0)}, environment="staging"), keep=MANY)
-    assert (past.durations("local"), past.durations("staging")) == ({"a": [5.0]}, {})
+    assert (past.durations("local", "a"), past.durations("staging", "a")) == ({"a": [5.0]}, {})
     assert past.apart("staging") is None
     assert past.apart("local") is not None
     assert [past.latest(name)["a"].status.value for name in ("local", "staging")] == ["passed", "failed"]
