@@ -11,6 +11,7 @@ its writer would wait for us after every 64 KiB.
 import contextlib
 import fcntl
 import math
+import mmap
 import os
 import select
 import threading
@@ -30,7 +31,7 @@ class _Memory(threading.local):
     """What each thread reads into. It takes no more memory than the longest read has needed."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(READ_SIZE))
+        self.view = memoryview(mmap.mmap(-1, READ_SIZE))
 
 
 _memory = _Memory()
