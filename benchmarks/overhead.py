@@ -2,8 +2,8 @@
 
 Beside it tools that start the same processes and write less, `xargs -P2` nothing at all, and a Python that only starts
 them and waits. The harness runs on the disk, and once more on a tmpfs, where files cost next to nothing: a group makes
-three, and some file systems take long to make one soon after others have gone. What prepares a directory for make, CTest and Meson is not measured. bats takes so long that it runs
-fewer tests; all are compared by time a group.
+three, and some file systems take long to make one soon after others have gone. What prepares a directory for make,
+CTest and Meson is not measured. bats takes so long that it runs fewer tests; all are compared by time a group.
 """
 
 import os

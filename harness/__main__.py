@@ -4,8 +4,8 @@ import gc
 import signal
 import sys
 
-# Nearly all that we make stays to the end, so the collector need not come for every few hundred objects.
-gc.set_threshold(5_000)
+# Nearly all that we make stays to the end, so the collector need not come for every 700 objects.
+gc.set_threshold(2_000)
 # Until the door stands, nobody could answer Ctrl-C with anything but a traceback.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
