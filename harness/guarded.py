@@ -46,7 +46,7 @@ def _let_go(unfinished: Unfinished, warn: Callable[[str], None]) -> None:
 def _guardian(unfinished: Unfinished, warn: Callable[[str], None]) -> Iterator[None]:
     alive, ours = os.pipe()
     try:
-        sessions = Sessions()
+        sessions = Sessions(unfinished.facts.files.run_dir)
         inherited = (unfinished.lock, sessions.fileno(), alive)
         leader = _start(unfinished, inherited)
     except OSError as error:

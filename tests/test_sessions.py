@@ -3,7 +3,9 @@
 import errno
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,15 +15,15 @@ from harness.process import Leader, Sessions, read_sessions, told
 
 
 @pytest.fixture
-def sessions() -> Iterator[Sessions]:
-    made = Sessions()
+def sessions(tmp_path: Path) -> Iterator[Sessions]:
+    made = Sessions(tmp_path)
     yield made
     made.close()
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.floats(0, 1e6))))
 def test_it_is_a_dict_that_another_process_can_read(steps: list[tuple[int, float]]) -> None:
-    table, expected = Sessions(), {}
+    table, expected = Sessions(Path()), {}
     for leader, grace in steps:
         if leader in expected:
             del expected[leader]
@@ -31,6 +33,14 @@ def test_it_is_a_dict_that_another_process_can_read(steps: list[tuple[int, float
             table.add(leader, grace)
         assert read_sessions(table.fileno()) == expected
     table.close()
+
+
+def test_no_directory_for_temporary_files_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a file in it, which a kill would leave there."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    Sessions(tmp_path).close()
+    assert tempfile.tempdir is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_slots_are_used_again(sessions: Sessions) -> None:

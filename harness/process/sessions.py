@@ -12,6 +12,7 @@ import os
 import struct
 import tempfile
 import threading
+from pathlib import Path
 
 _SLOT = struct.Struct("=id")
 _FREE = _SLOT.pack(0, 0.0)
@@ -20,9 +21,15 @@ _FREE = _SLOT.pack(0, 0.0)
 class Sessions:
     """Thread-safe. A leader is added as soon as it is there, and removed before it is reaped."""
 
-    def __init__(self) -> None:
-        """Raises OSError."""
-        self._file = tempfile.TemporaryFile(prefix="harness-", buffering=0)  # noqa: SIM115 - closed by `close`
+    def __init__(self, directory: Path) -> None:
+        """The file is made in this directory. Raises OSError.
+
+        Not in that for temporary files: to find it, Python tries it out by a file, which a kill in that moment leaves.
+        Where the file has to have a name for a moment, it is one that recovery removes (files.py).
+        """
+        self._file = tempfile.TemporaryFile(  # noqa: SIM115 - closed by `close`
+            prefix=".sessions-", suffix=".tmp", dir=directory, buffering=0
+        )
         self._lock = threading.Lock()
         self._free: list[int] = []
         self._slots: dict[int, int] = {}  # by leader
