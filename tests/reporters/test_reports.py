@@ -261,6 +261,19 @@ def test_escape_sequences_are_left_out_of_junit(history: Any, make_phase: Any) -
     assert (case.name, case.result[0].message, case.result[0].text) == ("test_b", *["E  assert 0\nend"] * 2)
 
 
+def test_junit_keeps_blanks_as_they_are_and_has_nothing_that_xml_cannot_hold(history: Any, make_phase: Any) -> None:
+    told = "a\tb\r\nc\rd\n\x00\x0b\ud800\udfff\ufffe\uffff\ue000\ufffd\U0010ffff"
+    history.play_to(JUnit)
+    history.start(make_phase("p", "a"))
+    history.attempt("a", 0.0)
+    history.test("a", 0.5, "t.py::test_a", "failed", told, told)
+    history.ends("a", 1.0, "failed", 1.0)
+    history.finish(1.0, 1)
+    [case] = next(iter(JUnitXml.fromfile(str(history.files.junit))))
+    kept = "a\tb\r\nc\rd\n\ue000\ufffd\U0010ffff"
+    assert (case.result[0].message, case.result[0].text) == (kept, kept)
+
+
 def test_reports_parse_whatever_a_test_printed(history: Any, make_phase: Any) -> None:
     everything = "".join(map(chr, range(0x300))) + "]]><script>&\ufffe\uffff\U0001f600"
     history.play_to(JUnit, JsonReport)
