@@ -23,7 +23,7 @@ Sink = Callable[[memoryview], None]
 LONGEST_WAIT = 86_400.0  # seconds: poll takes no more than 2^31 milliseconds
 READ_SIZE = 1024 * 1024  # bytes: of one read, and of a pipe that was found full
 _MUCH = 32 * 1024  # bytes: half of a pipe as it is made, which may be full of pages that are not
-_LAST_READS = 16  # a pipe holds no more than one takes: more comes from somebody who still writes
+_LAST_READS = 2  # one takes all that a pipe holds, the next sees its end, or more of somebody who still writes
 _SET_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux
 
 
